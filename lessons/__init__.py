@@ -1,0 +1,17 @@
+"""The table of contents: the tracks, and in each the lessons in teaching order.
+
+conv-demo stands for lessons/conv_demo.py. The summary is the first line of that lesson's run().
+"""
+
+TRACKS: dict[str, dict[str, str]] = {
+    "Layers": {
+        "conv-demo": "Slide a kernel over an image by hand, then check that F.conv2d agrees.",
+    },
+    "Training": {
+        "train-cifar": "Train a CNN on pictures: the whole loop, with resume and TensorBoard.",
+    },
+}
+
+LESSONS: dict[str, str] = {
+    name: summary for lessons in TRACKS.values() for name, summary in lessons.items()
+}

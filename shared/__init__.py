@@ -1,0 +1,1 @@
+"""The few helpers that every lesson needs and none teaches."""

@@ -1,0 +1,75 @@
+"""TensorBoard: one run is one folder, logs/<lesson>/<date and time>/."""
+
+import errno
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from shared.console import fail, say, warn
+
+
+@contextmanager
+def board(
+    lesson: str,
+    logdir: Path,
+    look: str,
+    resume: Path | None = None,
+    first_step: int | None = None,
+) -> Iterator[SummaryWriter]:
+    """Open a new run's folder; when all is done say how to open it, and what to look at there.
+
+    The folder is writer.log_dir. With resume, a run's folder, the curves go on in it: whatever an
+    interrupted run logged at first_step or later is dropped. A folder that can't be written and a
+    full disk end the command with exit code 1.
+    """
+    try:
+        folder = resume or _new_folder(logdir / lesson)
+        writer = SummaryWriter(str(folder), purge_step=first_step)
+    except OSError as error:
+        fail(f"Can't write to {logdir}: {error.strerror}.", "choose another folder with --logdir")
+    try:
+        yield writer
+        writer.close()
+    except BaseException as error:
+        with suppress(OSError):
+            writer.close()
+        if isinstance(error, KeyboardInterrupt):
+            warn(f"Stopped. What was logged until now is in {folder}")
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            fail(
+                f"The disk is full. What {folder} held before is whole.",
+                "free some space, or choose another disk with --logdir",
+            )
+        raise
+    say(f"In TensorBoard: [bold]{tensorboard_command(logdir)}[/]\n{look}")
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = parent / name
+    while folder.exists():  # a second run in the same second
+        number = int(folder.name.removeprefix(name).lstrip("-") or 1)
+        folder = parent / f"{name}-{number + 1}"
+    folder.mkdir()
+    return folder
+
+
+def tensorboard_command(logdir: Path) -> str:
+    """The command line that shows logdir, ready to paste on this machine."""
+    program = ["tensorboard"]
+    if not shutil.which("tensorboard"):
+        program = [sys.executable, "-m", "tensorboard.main"]
+    folder = logdir.resolve()
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    words = [*program, "--logdir", str(folder)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -1,0 +1,39 @@
+"""Which processor a lesson runs on."""
+
+import torch
+
+from shared.console import fail
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn auto, cpu, cuda, cuda:N or mps into a device that is really there.
+
+    Only auto may fall back; a device that was asked for by name and is missing ends the command.
+    """
+    if name == "auto":
+        return _best_device()
+    device = torch.device(name)
+    if device.type == "cuda":
+        _require_cuda(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        fail("--device mps: this machine has no Apple GPU that PyTorch can use.", "--device auto")
+    return device
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _require_cuda(device: torch.device) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count > (device.index or 0):
+        return
+    if not torch.version.cuda:
+        reason = "this PyTorch was built without CUDA"
+    elif not count:
+        reason = "PyTorch finds no NVIDIA GPU with a working driver here"
+    else:
+        reason = f"this machine has {count} GPU, numbered from cuda:0"
+    fail(f"--device {device}: {reason}.", "use --device cpu, or see: python cli.py doctor")
