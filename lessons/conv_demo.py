@@ -148,9 +148,7 @@ def check_against_pytorch() -> None:
     torch.manual_seed(0)
     images, weight = torch.randn(1, 4, 24, 24), torch.randn(6, 2, 3, 3)
     ways = {"loops": conv2d_channels, "one matrix product": conv2d_unfold, "F.conv2d": F.conv2d}
-    called = {
-        name: partial(way, images, weight, groups=2, padding=1) for name, way in ways.items()
-    }
+    called = {name: partial(way, images, weight, groups=2, padding=1) for name, way in ways.items()}
     for name in ("loops", "one matrix product"):
         console.agrees(f"{name} = F.conv2d", called[name](), called["F.conv2d"](), 1e-4)
     console.speeds(called)

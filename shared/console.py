@@ -113,8 +113,9 @@ def speeds(ways: dict[str, Callable[[], object]]) -> None:
     """Time each way of doing one thing, and print how many times faster than the first it is."""
     seconds = {}
     for name, function in ways.items():
-        number, taken = timeit.Timer(function).autorange()
-        seconds[name] = taken / number
+        timer = timeit.Timer(function)
+        number = max(1, int(0.05 / timer.timeit(1)))
+        seconds[name] = timer.timeit(number) / number
     slowest = next(iter(seconds.values()))
     table(
         ["way", "milliseconds", "times faster"],
