@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 import timeit
@@ -48,6 +49,11 @@ def fail(problem: str, next_step: str) -> NoReturn:
     errors.print(f"[bold red]Error:[/] {escape(problem)}", soft_wrap=True)
     errors.print(f"[bold]Next:[/] {escape(next_step)}", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def note(message: str) -> None:
+    """Print a remark that must not be overlooked, in a frame."""
+    console.print(Panel(message, padding=(0, 1)))
 
 
 def warn(message: str) -> None:
@@ -175,7 +181,7 @@ def mistake(
     _show_body(wrong)
     symptom = _error(wrong, args, raises) if raises else shows.format(wrong(*args))
     console.print(f"[red]✗[/] {escape(symptom)}")
-    console.print(f"\n[bold]Instead:[/] {escape(inspect.getdoc(right) or '')}")
+    console.print(f"\n[bold]Instead:[/] {escape(_one_line(inspect.getdoc(right)))}")
     _show_body(right)
     mend = shows.format(right(*args))
     console.print(f"[green]✓[/] {escape(mend)}")
@@ -186,8 +192,15 @@ def _error(wrong: Callable[..., Any], args: tuple[Any, ...], raises: type[Except
     try:
         wrong(*args)
     except raises as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        lines = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()
+        if not lines[0].endswith(":"):  # else the lines below say what is wrong
+            lines = lines[:1]
+        return f"{type(error).__name__}: {' '.join(line.strip() for line in lines)}"
     raise AssertionError(f"{wrong.__name__} should have raised {raises.__name__}")
+
+
+def _one_line(docstring: str | None) -> str:
+    return " ".join((docstring or "").split())
 
 
 def _show_body(function: Callable[..., Any]) -> None:
@@ -209,18 +222,43 @@ def next_lesson(name: str) -> None:
     console.print(f"Next lesson: [bold]python cli.py {name}[/]")
 
 
-def growing_table(*columns: str) -> Callable[..., None]:
-    """Print the heading; return a function that prints one aligned row, so a long run grows."""
-    widths = [max(len(column), 6) for column in columns]
+def growing_table(columns: dict[str, str]) -> Callable[..., None]:
+    """Print the heading of a table now, and a row at each call of the function it returns.
 
-    def print_row(*values: object) -> None:
-        cells = (f"{value!s:>{width}}" for value, width in zip(values, widths, strict=True))
-        console.print("  ".join(cells))
+    columns gives each heading its format, as in {"epoch": "d", "accuracy": ".1%"}.
+    """
+    widths = [max(len(heading), 7) for heading in columns]
 
-    console.print()
-    print_row(*columns)
-    console.rule(style="dim")
+    def print_row(*values: float) -> None:
+        cells = zip(values, widths, columns.values(), strict=True)
+        console.print("  ".join(f"{value:>{width}{form}}" for value, width, form in cells))
+
+    headings = zip(columns, widths, strict=True)
+    console.print("\n" + "  ".join(f"[bold]{name:>{width}}[/]" for name, width in headings))
     return print_row
+
+
+def confusion_table(confusion: Tensor, classes: list[str]) -> None:
+    """Print a confusion matrix (true, predicted) of counts, or of many classes the worst pairs."""
+    counts = confusion.tolist()
+    if len(classes) > 10:
+        pairs = [
+            (counts[true][other], classes[true], classes[other])
+            for true in range(len(classes))
+            for other in range(len(classes))
+            if true != other and counts[true][other]
+        ]
+        table(["times", "this class", "was taken for"], sorted(pairs, reverse=True)[:10])
+        return
+    grid = Table(box=None, padding=(0, 0, 0, 1))
+    grid.add_column("is ↓  taken for →")
+    for name in [*classes, "right"]:
+        grid.add_column(escape(name[:5]), justify="right")
+    for true, row in enumerate(counts):
+        cells = [f"[bold green]{n}[/]" if i == true else f"{n}" for i, n in enumerate(row)]
+        right = f"{row[true] / max(1, sum(row)):.0%}"
+        grid.add_row(escape(classes[true][:16]), *cells, f"[bold]{right}[/]")
+    console.print(grid)
 
 
 class Speed(ProgressColumn):

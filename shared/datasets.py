@@ -1,6 +1,7 @@
 """The image sets of the course. The embedded ones are made from files that scikit-learn ships."""
 
 import gzip
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn import functional as F
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+)
 
 DIGITS = [str(digit) for digit in range(10)]
 TRAIN_DIGITS = 1500  # of the 1,797 handwritten digits; the other 297 are for testing
@@ -30,6 +38,24 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
         """One image and its label, or, for a list of indices, a whole batch at once."""
         return self.images[index], self.labels[index]
+
+    def accuracy(self, predictions: Tensor) -> float:
+        """The share of the images whose predicted class (N,) is the right one."""
+        return (predictions == self.labels.to(predictions.device)).float().mean().item()
+
+    def batches(
+        self,
+        batch_size: int,
+        chance: torch.Generator | None = None,
+        change: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] | None = None,
+    ) -> DataLoader:
+        """Batches in the order of the set or, with a generator, shuffled by it; change alters each.
+
+        The sampler makes the batches (so batch_size=None), and the set hands out each in one piece.
+        """
+        sampler = RandomSampler(self, generator=chance) if chance else SequentialSampler(self)
+        indices = BatchSampler(sampler, batch_size, drop_last=False)
+        return DataLoader(self, batch_size=None, sampler=indices, collate_fn=change)
 
     def limited(self, count: int | None) -> "ImageSet":
         """Only count images, drawn from the whole set; always the same ones."""
@@ -55,6 +81,21 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         means.append(mean)
         stds.append((share * (levels - mean) ** 2).sum().sqrt())
     return torch.stack(means).float(), torch.stack(stds).float()
+
+
+def shift_and_flip(
+    batch: tuple[Tensor, Tensor], chance: torch.Generator, flip: bool
+) -> tuple[Tensor, Tensor]:
+    """Move each image (N, C, H, W) by up to 4 pixels and, with flip, mirror half of them."""
+    images, labels = batch
+    count, height, width = len(images), images.size(2), images.size(3)
+    top, left = torch.randint(0, 9, (2, count, 1), generator=chance)
+    rows = (top + torch.arange(height))[:, :, None]  # (N, H, 1)
+    columns = (left + torch.arange(width))[:, None, :]  # (N, 1, W)
+    which = torch.arange(count)[:, None, None]
+    images = F.pad(images, (4,) * 4)[which, :, rows, columns].permute(0, 3, 1, 2)
+    mirrored = (torch.rand(count, 1, 1, 1, generator=chance) < 0.5) & flip
+    return torch.where(mirrored.to(images.device), images.flip(3), images), labels
 
 
 def photograph(name: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 import torch
 
-from shared.console import fail
+from shared.console import fail, warn
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,3 +37,18 @@ def _require_cuda(device: torch.device) -> None:
     else:
         reason = f"this machine has {count} GPU, numbered from cuda:0"
     fail(f"--device {device}: {reason}.", "use --device cpu, or see: python cli.py doctor")
+
+
+def bf16_in_hardware(device: torch.device) -> bool:
+    """Whether bfloat16 is fast on this device, not only possible."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def pick_autocast(device: torch.device, precision: str) -> torch.autocast:
+    """What a forward pass in "float32" or "bf16" runs in; warns where bf16 will be slow."""
+    bf16 = precision == "bf16"
+    if bf16 and not bf16_in_hardware(device):
+        warn(f"{device} computes bf16 only by emulation: float32 is faster here.")
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -1,6 +1,24 @@
 """Networks that a lesson has built in full view; later lessons import them from here."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """Turn uint8 images (N, 3, H, W) into floats of mean 0 and standard deviation 1 by channel.
+
+    mean and std (3,) are buffers: they travel in the state_dict, so a trained model can't be used
+    with another normalisation than the one that it was trained with.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.view(3, 1, 1))
+        self.register_buffer("std", std.view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = (images.float() / 255 - self.mean) / self.std
+        return images.contiguous(memory_format=torch.channels_last)  # the faster layout in memory
 
 
 class CifarNet(nn.Sequential):

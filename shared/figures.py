@@ -1,0 +1,50 @@
+"""Figures for TensorBoard."""
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from shared.datasets import ImageSet
+
+
+def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
+    """Count each pair (true, predicted) of classes: (num_classes, num_classes) int64."""
+    pairs = labels.cpu() * num_classes + predictions.cpu()  # one number for each pair
+    return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
+    """A confusion matrix (true, predicted) of counts as a heat map of shares by true class."""
+    shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
+    figure = Figure(figsize=(7, 6.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="predicted", ylabel="true")
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, label="share of the true class", shrink=0.8)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    if len(classes) <= 12:
+        for true, row in enumerate(confusion.tolist()):
+            for predicted, count in enumerate(row):
+                ink = "white" if shares[true, predicted] > 0.5 else "black"
+                axes.text(predicted, true, count, ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def predictions_figure(images: ImageSet, predictions: Tensor, each: int = 8) -> Figure:
+    """Up to each wrongly and each rightly predicted images under the class that was predicted."""
+    labels, predictions = images.labels.cpu(), predictions.cpu()
+    wrong_first = (predictions == labels).int().argsort(stable=True)
+    some = torch.cat([wrong_first[:each], wrong_first[-each:]]).unique()
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    side = math.ceil(math.sqrt(len(some)))
+    for place, index in enumerate(some.tolist(), start=1):
+        axes = figure.add_subplot(side, side, place)
+        axes.imshow(images.images[index].permute(1, 2, 0).cpu())
+        axes.set_axis_off()
+        predicted, true = images.classes[predictions[index]], images.classes[labels[index]]
+        right = predicted == true
+        title = predicted if right else f"{predicted}, is {true}"
+        axes.set_title(title, color="green" if right else "red", fontsize=10)
+    return figure
