@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -17,7 +17,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-data = typer.Typer(help="See, download and check the data sets.", add_completion=False)
+data = typer.Typer(
+    help="See, download and check the data sets.",
+    epilog="Example: python cli.py data get cifar10",
+    add_completion=False,
+)
 app.add_typer(data, name="data", rich_help_panel="Beside the lessons")
 
 
@@ -94,6 +98,95 @@ def _nearest(lesson: str) -> str:
 
     matches = get_close_matches(lesson, LESSONS)
     return f" Did you mean {matches[0]!r}?" if matches else " See: python cli.py list"
+
+
+@data.callback(invoke_without_command=True)
+def data_sets(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        _list_data_sets()
+
+
+def _list_data_sets() -> None:
+    from shared import downloads
+    from shared.console import console, table
+    from shared.options import DATA
+
+    rows, commands = [], []
+    for name, what in downloads.SETS.items():
+        if name in downloads.EMBEDDED_SHA256:
+            rows.append((name, what, "✓ always here"))
+        elif downloads.is_there(name, DATA):
+            rows.append((name, what, "✓ here"))
+        else:
+            rows.append((name, what, "· not here"))
+            commands.append(f"To get {name}: python cli.py data get {name}")
+    table(["set", "what it holds", ""], rows)
+    for command in commands:
+        console.print(command, soft_wrap=True)
+
+
+def _seconds(value: float) -> float:
+    if not 0 < value <= 3600:
+        raise typer.BadParameter(f"{value} is not more than 0 and at most 3600 seconds.")
+    return value
+
+
+def _web_address(value: str | None) -> str | None:
+    import re
+
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise typer.BadParameter(f"{value!r} is no address that begins with http:// or https://.")
+    return value
+
+
+@data.command("get", epilog="Example: python cli.py data get cifar10")
+def get_data(
+    name: Annotated[Literal["cifar10", "mnist"], typer.Argument(help="Which set to download.")],
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", callback=_web_address, help="Another address that holds the same files."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", callback=_seconds, help="How long to wait for more bytes."),
+    ] = 30,
+) -> None:
+    """Download CIFAR-10 (170 MB) or MNIST (12 MB), check it, and unpack it in data/."""
+    from shared.downloads import download
+    from shared.options import DATA
+
+    download(name, DATA, mirror, timeout)
+
+
+@data.command("check", epilog="Example: python cli.py data check")
+def check_data() -> None:
+    """Read every set and check that it is whole; a set that is not here is fine."""
+    from shared import downloads
+    from shared.console import fail, table
+    from shared.options import DATA
+
+    states = {name: downloads.state(name, DATA) for name in downloads.SETS}
+    marks = {"whole": "✓ whole", "missing": "· not here", "damaged": "✗ damaged"}
+    table(["set", "state"], [(name, marks[state]) for name, state in states.items()])
+    damaged = [name for name, state in states.items() if state == "damaged"]
+    if damaged:
+        next_steps = "; ".join(downloads.mend(name, DATA) for name in damaged)
+        fail(f"Damaged in {DATA}: {', '.join(damaged)}.", next_steps)
+
+
+@app.command(rich_help_panel="Beside the lessons", epilog="Example: python cli.py doctor")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Look at this machine: PyTorch, GPU, data sets, TensorBoard, and what to do about them."""
+    from shared.doctor import examine, show_findings
+
+    findings = examine()
+    show_findings(findings, as_json)
+    if any(finding.verdict == "bad" for finding in findings):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -39,16 +39,19 @@ def _require_cuda(device: torch.device) -> None:
     fail(f"--device {device}: {reason}.", "use --device cpu, or see: python cli.py doctor")
 
 
-def bf16_in_hardware(device: torch.device) -> bool:
-    """Whether bfloat16 is fast on this device, not only possible."""
-    if device.type == "cuda":
+def bf16_in_hardware(device_type: str) -> bool:
+    """Whether a "cpu", "cuda" or "mps" device computes in bfloat16 itself, not by emulation."""
+    if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device_type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    capabilities = torch.cpu.get_capabilities()  # avx512_bf16, amx_bf16, bf16, ...
+    return any(there for name, there in capabilities.items() if "bf16" in name)
 
 
 def pick_autocast(device: torch.device, precision: str) -> torch.autocast:
     """What a forward pass in "float32" or "bf16" runs in; warns where bf16 will be slow."""
     bf16 = precision == "bf16"
-    if bf16 and not bf16_in_hardware(device):
+    if bf16 and not bf16_in_hardware(device.type):
         warn(f"{device} computes bf16 only by emulation: float32 is faster here.")
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from shared.downloads import is_there
+
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "logs"
 DATA = ROOT / "data"
@@ -24,14 +26,10 @@ def _device_name(value: str) -> str:
     return value
 
 
-def has_cifar10() -> bool:
-    return (DATA / "cifar-10-batches-py").is_dir()
-
-
 def _image_source(value: str) -> str:
     """Settle what auto means here and now, and where a relative path leads."""
     if value == "auto":
-        return "cifar10" if has_cifar10() else "photo-digits"
+        return "cifar10" if is_there("cifar10", DATA) else "photo-digits"
     return value if value in ("cifar10", "photo-digits") else str(Path(value).resolve())
 
 

@@ -6,8 +6,9 @@ import torch
 
 from shared.console import fail
 from shared.datasets import ImageSet, photo_digits
+from shared.downloads import is_there, mend
 from shared.image_folder import image_folder
-from shared.options import DATA, has_cifar10
+from shared.options import DATA
 
 
 def load_images(source: str) -> tuple[ImageSet, ImageSet]:
@@ -25,7 +26,8 @@ def _cifar10(train: bool) -> ImageSet:
     try:
         dataset = CIFAR10(str(DATA), train=train)
     except RuntimeError:
-        state = "damaged" if has_cifar10() else "not there"
-        fail(f"CIFAR-10 in {DATA} is {state}.", "get it with: python cli.py data get cifar10")
+        if is_there("cifar10", DATA):
+            fail(f"CIFAR-10 in {DATA} is damaged.", mend("cifar10", DATA))
+        fail(f"CIFAR-10 is not in {DATA}.", "python cli.py data get cifar10")
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
     return ImageSet(images, torch.tensor(dataset.targets), dataset.classes, "CIFAR-10")

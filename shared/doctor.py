@@ -1,0 +1,236 @@
+"""What this machine has for the course, and what to do about what it lacks.
+
+Survives a missing or broken torch: that is then one of the findings.
+"""
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Literal, NamedTuple
+
+from rich.markup import escape
+
+from shared import downloads
+from shared.console import console, table
+from shared.options import DATA, LOGS
+
+INSTALL = "python -m pip install -r requirements.txt"
+REINSTALL = "python -m pip install --force-reinstall -r requirements.txt"
+OTHER_BUILD = "choose another build of PyTorch: https://pytorch.org/get-started/locally"
+GIB = 2**30
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; a note is fine, but good to know. next_step may be empty."""
+
+    name: str
+    value: str
+    verdict: Literal["good", "note", "bad"]
+    next_step: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything once; takes some seconds, most of them to import torch."""
+    looks = (_python, _pytorch, _cuda, _mps, _processor, _memory, _data_sets, _tensorboard, _disk)
+    return [finding for look in looks for finding in look()]
+
+
+def show_findings(findings: list[Finding], as_json: bool) -> None:
+    """Print a table and every next step, or one JSON object with a member for each finding."""
+    if as_json:
+        members = {finding.name: finding._asdict() for finding in findings}
+        console.print(json.dumps(members, indent=2), markup=False, soft_wrap=True)
+        return
+    marks = {"good": "✓", "note": "·", "bad": "✗"}
+    table(
+        ["", "what", "this machine"],
+        [(marks[f.verdict], f.name, escape(f.value)) for f in findings],
+    )
+    for finding in findings:
+        if finding.next_step:
+            step = f"{marks[finding.verdict]} {finding.name}: {finding.next_step}"
+            console.print(step, markup=False, soft_wrap=True)  # a command must stay in one line
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("Python", f"{platform.python_version()} on {platform.system()}", "good")
+
+
+def _module(name: str) -> ModuleType | Exception:
+    """An imported module, or why it can't be imported: a broken one can raise anything."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        return error
+
+
+def _pytorch() -> Iterator[Finding]:
+    found = {name: _module(name) for name in ("torch", "torchvision")}
+    for name, module in found.items():
+        if isinstance(module, ModuleNotFoundError):
+            yield Finding(name, "not installed", "bad", INSTALL)
+        elif isinstance(module, Exception):
+            yield Finding(name, f"broken: {_first_line(module)}", "bad", REINSTALL)
+        else:
+            yield Finding(name, module.__version__, "good")
+    if not any(isinstance(module, Exception) for module in found.values()):
+        yield _fit()
+
+
+def _fit() -> Finding:
+    """Call an operator that torchvision compiled against one release of torch."""
+    import torch
+    from torchvision.ops import nms
+
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 3]])  # they overlap by three quarters
+    try:
+        kept = nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5).tolist()
+    except Exception as error:
+        return Finding("torch with torchvision", _first_line(error), "bad", REINSTALL)
+    if kept != [0]:
+        return Finding("torch with torchvision", "give a wrong result", "bad", REINSTALL)
+    return Finding("torch with torchvision", "fit together", "good")
+
+
+def _cuda() -> Iterator[Finding]:
+    """The build, the driver, and each GPU with a small sum really done on it."""
+    torch = _module("torch")
+    if isinstance(torch, Exception):
+        return
+    driver = _nvidia_driver()
+    with warnings.catch_warnings(record=True) as said:  # a driver too old is only warned of
+        warnings.simplefilter("always")
+        works = torch.cuda.is_available()
+    yield _build(torch, works, driver)
+    if works:
+        yield Finding("driver", driver or "works", "good")
+        for index in range(torch.cuda.device_count()):
+            yield _gpu(torch, index)
+        yield _bf16("cuda")
+    elif driver and torch.version.cuda:
+        reason = _first_line(said[0].message) if said else "PyTorch finds no GPU through it"
+        yield Finding("driver", f"{driver}: {reason}", "bad", f"update it, or {OTHER_BUILD}")
+
+
+def _build(torch: ModuleType, works: bool, driver: str) -> Finding:
+    if torch.version.cuda or torch.version.hip:
+        kind = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
+        if works:
+            return Finding("PyTorch's build", kind, "good")
+        return Finding("PyTorch's build", f"{kind}, but no GPU that it can use", "note")
+    if driver:
+        return Finding("PyTorch's build", "CPU only, beside an NVIDIA GPU", "note", OTHER_BUILD)
+    return Finding("PyTorch's build", "CPU only", "good")
+
+
+def _nvidia_driver() -> str:
+    """The version of NVIDIA's driver; empty where there is none, or where it doesn't answer."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.partition("\n")[0].strip()
+
+
+def _gpu(torch: ModuleType, index: int) -> Finding:
+    name = f"GPU {index}"
+    try:
+        title = torch.cuda.get_device_name(index)
+        free, total = torch.cuda.mem_get_info(index)
+        assert torch.ones(2, device=f"cuda:{index}").sum().item() == 2
+    except Exception as error:  # out of memory, in use by another, too old for this build
+        return Finding(name, _first_line(error), "bad", f"free it, or {OTHER_BUILD}")
+    return Finding(name, f"{title}, {_gib(free)} of {_gib(total)} free", "good")
+
+
+def _mps() -> Iterator[Finding]:
+    torch = _module("torch")
+    if isinstance(torch, Exception):
+        return
+    if torch.backends.mps.is_available():
+        yield Finding("MPS (Apple GPU)", "works", "good")
+    else:
+        yield Finding("MPS (Apple GPU)", "none here", "note")
+
+
+def _processor() -> Iterator[Finding]:
+    yield Finding("CPU cores", str(_cores()), "good" if _cores() > 1 else "note")
+    if not isinstance(_module("torch"), Exception):
+        yield _bf16("cpu")
+
+
+def _cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _bf16(device_type: str) -> Finding:
+    from shared.device import bf16_in_hardware
+
+    name = f"bf16 on the {'CPU' if device_type == 'cpu' else 'GPU'}"
+    if bf16_in_hardware(device_type):
+        return Finding(name, "in hardware", "good")
+    return Finding(name, "not in hardware: works, but is no faster than float32", "note")
+
+
+def _memory() -> Iterator[Finding]:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        yield Finding("memory", "unknown", "note")
+    else:
+        yield Finding("memory", _gib(size), "good" if size >= 4 * GIB else "note")
+
+
+def _data_sets() -> Iterator[Finding]:
+    for name in downloads.SETS:
+        reader = "torch" if name in downloads.EMBEDDED_SHA256 else "torchvision"
+        if not downloads.is_there(name, DATA):
+            yield Finding(name, "not here", "note", f"python cli.py data get {name}")
+        elif isinstance(_module(reader), Exception):
+            yield Finding(name, f"here, but {reader} is needed to check it", "note")
+        elif downloads.is_whole(name, DATA):
+            yield Finding(name, "whole", "good")
+        else:
+            yield Finding(name, "damaged", "bad", downloads.mend(name, DATA))
+
+
+def _tensorboard() -> Iterator[Finding]:
+    tensorboard, board = _module("tensorboard"), _module("shared.board")
+    if isinstance(tensorboard, Exception):
+        yield Finding("TensorBoard", _first_line(tensorboard), "bad", INSTALL)
+    elif isinstance(board, Exception):
+        yield Finding("TensorBoard", f"PyTorch can't use it: {_first_line(board)}", "bad", INSTALL)
+    else:
+        yield Finding(
+            "TensorBoard", tensorboard.version.VERSION, "good", board.tensorboard_command(LOGS)
+        )
+
+
+def _disk() -> Iterator[Finding]:
+    folder = LOGS if LOGS.is_dir() else LOGS.parent
+    if not os.access(folder, os.W_OK):
+        yield Finding("logs", f"can't write to {folder}", "bad", "give each lesson a --logdir")
+        return
+    free = shutil.disk_usage(folder).free
+    verdict, step = ("good", "") if free > GIB else ("note", "free some space")
+    if free < GIB / 10:
+        verdict = "bad"
+    yield Finding("logs", f"{_gib(free)} of disk free", verdict, step)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
