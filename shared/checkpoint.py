@@ -51,6 +51,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises ValueError when the file is no checkpoint or is damaged, OSError when it can't be read.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums
+            if archive.testzip():
+                raise zipfile.BadZipFile
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged or no checkpoint") from error

@@ -45,6 +45,8 @@ def bf16_in_hardware(device_type: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type == "mps":
         return torch.backends.mps.is_macos_or_newer(14, 0)
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch
+        return torch.cpu._is_avx512_bf16_supported()
     capabilities = torch.cpu.get_capabilities()  # avx512_bf16, amx_bf16, bf16, ...
     return any(there for name, there in capabilities.items() if "bf16" in name)
 

@@ -20,7 +20,7 @@ def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
     figure = Figure(figsize=(7, 6.5), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="true")
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    picture = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)
@@ -41,7 +41,7 @@ def predictions_figure(images: ImageSet, predictions: Tensor, each: int = 8) -> 
     side = math.ceil(math.sqrt(len(some)))
     for place, index in enumerate(some.tolist(), start=1):
         axes = figure.add_subplot(side, side, place)
-        axes.imshow(images.images[index].permute(1, 2, 0).cpu())
+        axes.imshow(images.images[index].permute(1, 2, 0).cpu().numpy())
         axes.set_axis_off()
         predicted, true = images.classes[predictions[index]], images.classes[labels[index]]
         right = predicted == true

@@ -41,7 +41,7 @@ def image_folder(root: Path, cache: Path) -> tuple[ImageSet, ImageSet]:
     for name in decoded["damaged"][:10]:
         warn(f"left out, not a picture that can be read: {name}")
     if decoded["damaged"]:
-        warn(f"{len(decoded['damaged']):,} damaged pictures in {root} were left out.")
+        warn(f"damaged pictures left out of {root}: {len(decoded['damaged']):,}")
     return tuple(
         _image_set(paths, images, decoded["damaged"], classes, root.name)
         for paths, images in zip(files, decoded["images"], strict=True)

@@ -62,5 +62,5 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on after the last whole epoch of the newest run.")
 ]
 RunFolder = Annotated[
-    Path | None, typer.Argument(metavar="[RUN]", help="With --resume: go on with this run instead.")
+    Path | None, typer.Argument(metavar="RUN", help="With --resume: go on with this run instead.")
 ]

@@ -3,22 +3,34 @@
 import csv
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from cli import app
 from lessons import train_cifar as lesson
 from shared.checkpoint import load_checkpoint
-from shared.datasets import ImageSet
+from shared.datasets import ImageSet, photo_digits
 from shared.options import ROOT
 
+made_once = cache(photo_digits)
 SMALL = ("--data", "photo-digits", "--limit", 600, "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def images_made_once(monkeypatch):
+    monkeypatch.setattr("shared.sources.photo_digits", made_once)
 
 
 @pytest.fixture
@@ -68,7 +80,7 @@ def test_network_is_the_course_s(images):
 
 
 def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
-    result = run_cli("train-cifar", *SMALL, "--epochs", 2, "--batch-size", 4, "--logdir", tmp_path)
+    result = run_cli("train-cifar", *SMALL, "--epochs", 2, "--batch-size", 6, "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
     folder = only_run(tmp_path, "train-cifar")
     assert "600 training and 600 test images on cpu" in result.output
@@ -88,10 +100,10 @@ def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
     assert f"{accuracy:.1%}" in result.output
 
     events = read_events(folder)
-    assert [event.step for event in events.Scalars("loss/train")] == [100, 200, 300]
+    assert [event.step for event in events.Scalars("loss/train")] == [100, 200]
     for tag, column in (("loss/test", "test_loss"), ("accuracy/test", "test_accuracy")):
         logged = events.Scalars(tag)
-        assert [event.step for event in logged] == [150, 300]
+        assert [event.step for event in logged] == [100, 200]
         assert logged[-1].value == pytest.approx(float(rows[-1][column]), rel=1e-6)
     assert events.Scalars("learning rate")[-1].value == pytest.approx(0.01)
     assert events.Scalars("result/last")[-1].value == pytest.approx(accuracy)
@@ -111,9 +123,198 @@ def test_the_saved_model_is_the_one_that_was_tested(run_cli, only_run, tmp_path)
     assert test_set.accuracy(predictions) == checkpoint["history"][-1]["test_accuracy"]
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_augmented_images_are_shifted_and_only_flipped_where_asked(flip):
+    images = torch.randint(1, 256, (64, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.arange(64)
+    chance = torch.Generator().manual_seed(0)
+    changed, same = lesson.shift_and_flip((images, labels), chance=chance, flip=flip)
+    assert torch.equal(same, labels)
+    flips = 0
+    for before, after in zip(F.pad(images, (4,) * 4), changed, strict=True):
+        windows = before.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4)  # (9, 9, 3, ...)
+        plain = (windows == after).flatten(2).all(2).any()
+        mirrored = (windows == after.flip(2)).flatten(2).all(2).any()
+        assert plain or mirrored
+        flips += int(mirrored)
+    assert 15 < flips < 49 if flip else flips == 0
+
+
+def test_bf16_learns_too(run_cli, only_run, tmp_path):
+    words = ("--precision", "bf16", "--epochs", 2, "--lr", 0.02)
+    assert run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path).exit_code == 0
+    history = load_checkpoint(only_run(tmp_path, "train-cifar") / "last.pt")["history"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+# ---- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--epochs", 0), "'--epochs'"),
+        (("--epochs", -1), "'--epochs'"),
+        (("--epochs", "abc"), "'--epochs'"),
+        (("--lr", "nan"), "'--lr'"),
+        (("--lr", "inf"), "inf is not a finite number"),
+        (("--batch-size", 601), "601 is more than the 600 training images"),
+        (("--device", "tpu"), "'tpu' is not one of auto, cpu, cuda, cuda:N, mps"),
+        (("--activation", "gelu"), "'--activation'"),
+        (("some-folder",), "goes with --resume"),
+        (("--download",), "goes with --data cifar10"),
+    ],
+)
+def test_wrong_options_exit_2_and_leave_nothing(run_cli, tmp_path, words, problem):
+    result = run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path / "logs")
+    assert result.exit_code == 2, result.output
+    assert problem in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "logs").exists()
+
+
+def assert_mendable(result, *words: str) -> None:
+    """Exit code 1 and, at the end of stderr, one sentence with the words and one next step."""
+    assert result.exit_code == 1, result.output
+    problem, next_step = result.stderr.splitlines()[-2:]
+    assert problem.startswith("Error: ")
+    assert next_step.startswith("Next: ")
+    for word in words:
+        assert word in problem
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("name", ["cuda", "cuda:9"])
+def test_cuda_without_cuda(run_cli, tmp_path, name):
+    result = run_cli("train-cifar", "--device", name, "--logdir", tmp_path / "logs")
+    assert_mendable(result, f"--device {name}")
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_not_there(run_cli, tmp_path):
+    assert_mendable(run_cli("train-cifar", "--device", "cuda:99", "--logdir", tmp_path), "cuda:99")
+
+
+def test_data_that_is_not_there(run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("shared.sources.DATA", tmp_path)
+    assert_mendable(run_cli("train-cifar", "--data", tmp_path / "no", "--logdir", tmp_path), "no")
+    assert_mendable(run_cli("train-cifar", "--data", "cifar10", "--logdir", tmp_path), "CIFAR-10")
+
+
+def test_a_log_folder_that_cannot_be_written(run_cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", tmp_path / "file")
+    assert_mendable(result, "Can't write to", str(tmp_path / "file"))
+
+
+# ---- resuming -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A log folder with one run of two epochs; tests copy it before they change anything."""
+    logdir = tmp_path_factory.mktemp("trained")
+    words = ["train-cifar", *map(str, SMALL), "--epochs", "2", "--logdir", str(logdir)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return logdir
+
+
+@pytest.fixture
+def earlier(trained, tmp_path) -> Path:
+    shutil.copytree(trained, tmp_path / "logs")
+    return tmp_path / "logs"
+
+
+def test_resume_goes_on_in_the_same_folder_and_the_same_curves(
+    run_cli, read_events, only_run, earlier
+):
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    assert result.exit_code == 0, result.output
+    assert "Going on after epoch 2" in result.output
+    folder = only_run(earlier, "train-cifar")
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 4
+    events = read_events(folder)
+    assert [event.step for event in events.Scalars("accuracy/test")] == [10, 20, 30]
+    assert json.loads((folder / "run.json").read_text())["settings"]["epochs"] == 3
+
+
+def test_resume_by_the_folder_s_name(run_cli, only_run, earlier, tmp_path):
+    folder = only_run(earlier, "train-cifar")
+    elsewhere = tmp_path / "elsewhere"
+    result = run_cli("train-cifar", "--resume", folder, "--epochs", 3, "--logdir", elsewhere)
+    assert result.exit_code == 0, result.output
+    assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
+    assert not elsewhere.exists()
+
+
+def test_resume_without_a_run(run_cli, tmp_path):
+    assert_mendable(run_cli("train-cifar", "--resume", "--logdir", tmp_path), "no run to resume")
+
+
+def test_resume_of_a_finished_run_names_the_way_on(run_cli, earlier):
+    result = run_cli("train-cifar", "--resume", "--logdir", earlier)
+    assert_mendable(result, "all its 2 epochs")
+    assert "--resume --epochs 4" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("--data", "cifar10"), ("--lr", 0.5), ("--seed", 7)])
+def test_resume_with_another_setting(run_cli, only_run, earlier, words):
+    before = (only_run(earlier, "train-cifar") / "last.pt").read_bytes()
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, *words, "--logdir", earlier)
+    assert result.exit_code == 2, result.output
+    assert "was started with" in result.stderr
+    assert (only_run(earlier, "train-cifar") / "last.pt").read_bytes() == before
+
+
+def test_resume_with_the_same_setting_said_again(run_cli, earlier):
+    words = ("--data", "photo-digits", "--lr", 0.01, "--epochs", 3)
+    assert run_cli("train-cifar", "--resume", *words, "--logdir", earlier).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_resume_falls_back_to_best_where_last_is_damaged(run_cli, only_run, earlier, damage):
+    folder = only_run(earlier, "train-cifar")
+    content = bytearray((folder / "last.pt").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    if damage == "gone":
+        (folder / "last.pt").unlink()
+    else:
+        whole = bytes(content)
+        (folder / "last.pt").write_bytes(whole if damage == "flipped" else whole[:-1000])
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    assert result.exit_code == 0, result.output
+    assert "going on from best.pt instead" in result.stderr
+    assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
+
+
+def test_resume_where_both_are_damaged(run_cli, only_run, earlier):
+    for path in only_run(earlier, "train-cifar").glob("*.pt"):
+        path.write_bytes(path.read_bytes()[:100])
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    assert_mendable(result, "no checkpoint that can be read")
+
+
+def test_resume_when_the_images_have_changed(run_cli, earlier, monkeypatch):
+    fewer = lesson.load_images("photo-digits")[0].limited(500)
+    monkeypatch.setattr(lesson, "load_images", lambda source: (fewer, fewer))
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    assert_mendable(result, "have changed")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_while_a_checkpoint_is_written_loses_nothing(run_cli, only_run, earlier):
+    folder = only_run(earlier, "train-cifar")
+    before = (folder / "last.pt").read_bytes()
+    (folder / "last.pt.part").symlink_to("/dev/full")
+    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    assert_mendable(result, "The disk is full")
+    assert (folder / "last.pt").read_bytes() == before
+    assert run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier).exit_code == 0
+
+
 # ---- stopped runs -------------------------------------------------------------------------------
 
-KILLED = """
+DYING = """
 import os, signal, sys
 from pathlib import Path
 import shared.checkpoint as checkpoint
@@ -148,8 +349,8 @@ whole, writes = checkpoint.write_whole, []
 def half(path, content):
     writes.append(path.name)
     if writes.count("last.pt") == 2:
-        path.with_name(path.name + ".part").write_bytes(content[: len(content) // 2])
-        die()
+        content = content[: len(content) // 2]
+        checkpoint.os.fsync = die
     whole(path, content)
 checkpoint.write_whole = half
 """,
@@ -164,50 +365,76 @@ checkpoint.save_checkpoint = stop_before_last
 WORDS = ["train-cifar", *map(str, SMALL), "--epochs", "3", "--momentum", "0.9", "--augment"]
 
 
-def start_process(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+def finish(words: list[str], logdir: Path) -> dict[str, torch.Tensor]:
+    """Run a command to its end in a process of its own; return the weights it leaves."""
+    command = [sys.executable, "cli.py", *words, "--logdir", str(logdir)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    last = max(logdir.glob("*/*/last.pt"), key=os.path.getmtime)
+    return load_checkpoint(last)["model"]
+
+
+def assert_same_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> dict[str, torch.Tensor]:
     """The weights of a run that nothing stopped."""
-    logdir = tmp_path_factory.mktemp("uninterrupted")
-    words = [sys.executable, "cli.py", *WORDS, "--logdir", str(logdir)]
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    return load_checkpoint(next(logdir.glob("*/*/last.pt")))["model"]
+    return finish(WORDS, tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_run_resumes_to_the_same_weights(
-    moment, uninterrupted, run_cli, read_events, only_run, tmp_path
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
+    moment, uninterrupted, read_events, only_run, tmp_path
 ):
-    words = [*WORDS, "--logdir", str(tmp_path)]
-    process = start_process(KILLED.format(signal="SIGKILL", where=MOMENTS[moment], words=words))
-    assert process.returncode == -signal.SIGKILL, process.stderr
-    folder = only_run(tmp_path, "train-cifar")
-    for path in folder.glob("*.pt"):
-        load_checkpoint(path)  # whatever is there is whole
-
-    resume = ["--resume"] if list(folder.glob("*.pt")) else []
-    if not resume:
-        assert run_cli("train-cifar", "--resume", "--logdir", tmp_path).exit_code == 1
-    words = WORDS if not resume else ["train-cifar", "--resume"]
-    finished = subprocess.run(
-        [sys.executable, "cli.py", *words, "--logdir", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
+    code = DYING.format(
+        signal="SIGKILL", where=MOMENTS[moment], words=[*WORDS, "--logdir", str(tmp_path)]
     )
-    assert finished.returncode == 0, finished.stderr
-    last = max(tmp_path.glob("*/*/last.pt"), key=os.path.getmtime)
-    weights = load_checkpoint(last)["model"]
-    assert weights.keys() == uninterrupted.keys()
-    for name, value in uninterrupted.items():
-        assert torch.equal(weights[name], value), name
-    if resume:
-        assert last.parent == folder
-        steps = [event.step for event in read_events(folder).Scalars("accuracy/test")]
-        assert steps == [10, 20, 30], "one curve, without repeats"
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=300
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    folder = only_run(tmp_path, "train-cifar")
+    kept = [load_checkpoint(path) for path in folder.glob("*.pt")]  # each of them is whole
+    if not kept:
+        return
+    assert_same_weights(finish(["train-cifar", "--resume"], tmp_path), uninterrupted)
+    steps = [event.step for event in read_events(folder).Scalars("accuracy/test")]
+    assert steps == [10, 20, 30], "one curve, without repeats"
+
+
+def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(uninterrupted, tmp_path):
+    command = [sys.executable, "cli.py", *WORDS, "--logdir", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob("*/*/last.pt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(random.random())
+    process.kill()
+    process.wait()
+    done = len(load_checkpoint(next(tmp_path.glob("*/*/last.pt")))["history"])
+    if done < 3:
+        assert_same_weights(finish(["train-cifar", "--resume"], tmp_path), uninterrupted)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console only")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
+    code = DYING.format(
+        signal="SIGINT", where=MOMENTS[moment], words=[*WORDS, "--logdir", str(tmp_path)]
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 130, process.stderr
+    assert "Traceback" not in process.stderr
+    folder = only_run(tmp_path, "train-cifar")
+    if (folder / "last.pt").exists():
+        assert f"python cli.py train-cifar --resume {folder}" in process.stderr
+        load_checkpoint(folder / "last.pt")
+    else:
+        assert "nothing to resume" in process.stderr
+    assert not list(folder.glob("*.part"))
