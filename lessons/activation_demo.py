@@ -10,22 +10,22 @@ Then three claims about activations, each measured instead of repeated.
     python cli.py activation-demo --seeds 10
 """
 
-from collections.abc import Callable
 from functools import partial
-from itertools import pairwise, product
+from itertools import pairwise
 from math import pi, sqrt
 from typing import Annotated
 
 import torch
 import typer
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared import console
 from shared.board import board
 from shared.datasets import digits
+from shared.figures import curves_figure, sketch
 from shared.options import LOGS, Epochs, LogDir, Seed
+from shared.seeds import over_seeds, spread
 
 WORKED_CASE = torch.tensor([[1, -0.5], [-1, 3]])
 Batch = tuple[Tensor, Tensor]  # images (N, 64) in [0, 1], labels (N,)
@@ -67,13 +67,11 @@ BY_HAND = {"ReLU": relu, "LeakyReLU": leaky_relu, "Sigmoid": sigmoid, "Tanh": ta
 NAMES = ["Identity", *BY_HAND]  # as in torch.nn; Identity changes nothing: no activation
 
 
-def network(activation: str, widths: list[int], he: bool = False) -> nn.Sequential:
+def network(activation: str, widths: list[int]) -> nn.Sequential:
     """Linear layers from width to width, with an activation between each two of them."""
     modules = []
     for inputs, outputs in pairwise(widths):
         modules += [nn.Linear(inputs, outputs), getattr(nn, activation)()]
-        if he:  # He et al. (2015): larger first weights, made for ReLU
-            nn.init.kaiming_normal_(modules[-2].weight, nonlinearity="relu")
     return nn.Sequential(*modules[:-1])
 
 
@@ -85,10 +83,10 @@ def multiply_out(model: nn.Sequential) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
-def gradient_norms(activation: str, seed: int, batch: Batch, he: bool = False) -> Tensor:
+def gradient_norms(activation: str, seed: int, batch: Batch) -> Tensor:
     """The gradient's size at each of ten linear layers before training, first layer first."""
     torch.manual_seed(seed)
-    model = network(activation, [64] * 10 + [10], he)
+    model = network(activation, [64] * 10 + [10])
     images, labels = batch
     F.cross_entropy(model(images), labels).backward()
     return torch.stack([linear.weight.grad.norm() for linear in model[::2]])  # (10,)
@@ -111,32 +109,16 @@ def accuracy_after(
         return 100 * (model(test[0]).argmax(1) == test[1]).double().mean()
 
 
-def over_seeds(measure: Callable[[str, int], Tensor], seeds: range) -> dict[str, Tensor]:
-    """measure(activation, seed) for every activation and seed: each activation's (seeds, ...)."""
-    results = {name: [] for name in NAMES}
-    with console.progress("runs") as bar:
-        for name, seed in bar.track(list(product(NAMES, seeds)), description="measuring"):
-            results[name].append(measure(name, seed))
-    return {name: torch.stack(values) for name, values in results.items()}
-
-
-def spread(values: Tensor, form: str) -> str:
-    """The median, then from the smallest to the largest."""
-    median, low, high = values.quantile(0.5), values.min(), values.max()
-    return f"{median:{form}} ({low:{form}} to {high:{form}})"
-
-
 def verdicts(accuracies: dict[str, Tensor]) -> dict[str, str]:
-    """Who leads by the median; whose best run is as good as a leader's worst; who is behind."""
-    medians = {name: values.quantile(0.5) for name, values in accuracies.items()}
-    leaders = [name for name in medians if medians[name] == max(medians.values())]
-    worst = min(accuracies[name].min() for name in leaders)
-    reach = {name: "overlaps" for name in accuracies if accuracies[name].max() >= worst}
-    return dict.fromkeys(accuracies, "behind") | reach | dict.fromkeys(leaders, "highest median")
+    """Who has the highest median, whose best run reaches the leader's worst, and who is behind."""
+    leader = max(accuracies, key=lambda name: accuracies[name].quantile(0.5))
+    worst = accuracies[leader].min()
+    said = {name: "overlaps" if a.max() >= worst else "behind" for name, a in accuracies.items()}
+    return said | {leader: "highest median"}
 
 
 def overwritten() -> list[float]:
-    """An inplace ReLU behind Tanh"""
+    """An inplace ReLU behind Tanh."""
     x = torch.tensor([-1.0, 2.0], requires_grad=True)
     hidden = torch.tanh(x)
     F.relu(hidden, inplace=True).sum().backward()
@@ -151,23 +133,15 @@ def kept() -> list[float]:
     return x.grad.tolist()
 
 
-def curves() -> Figure:
-    """Draw every function, and beside it every slope."""
-    x = torch.linspace(-3, 3, 201)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for which, axes in enumerate(figure.subplots(1, 2)):
-        for name, by_hand in BY_HAND.items():
-            axes.plot(x, by_hand(x)[which], label=name)
-        axes.set(xlabel="x", ylabel=("f(x)", "slope f'(x)")[which])
-        axes.legend()
-    return figure
-
-
 def show_functions() -> None:
     console.section("A case small enough for paper")
     value, slope = relu(WORKED_CASE)
     console.matrices({"x": WORKED_CASE, "ReLU(x)": value, "slope at x": slope}, digits=1)
     console.section("Five functions and their slopes, by hand")
+    x = torch.linspace(-3, 3, 25)
+    sketches = {name: sketch(by_hand(x)) for name, by_hand in BY_HAND.items()}
+    console.pictures(sketches, "figures/function and figures/slope", width=25)
+    console.say("From x = -3 to 3, f(x) in white, its slope in orange. In numbers:")
     x = torch.tensor([-3, -1, -0.5, 0, 0.5, 1, 3])
     for which, title in enumerate(("f(x)", "f'(x)")):
         rows = [(name, *(f"{v:.3f}" for v in f(x)[which])) for name, f in BY_HAND.items()]
@@ -182,39 +156,37 @@ def show_functions() -> None:
 
 def show_one_layer(images: Tensor, seed: int) -> None:
     console.section("Claim 1: are three layers without activation only one layer?")
-    rows = []
-    for name in NAMES:
+    for name in ("Identity", "ReLU"):
         torch.manual_seed(seed)
         model = network(name, [64, 32, 32, 10])
         weight, bias = multiply_out(model)
         three, one = model(images), images @ weight.T + bias
-        rows.append((name, f"{(three - one).abs().max():.7f}", f"{three.abs().max():.7f}"))
-        if name == "Identity":  # it returns its input: no activation
-            console.agrees("Identity, no activation: three layers = one matrix", three, one, 1e-5)
-    console.table(["between the layers", "largest difference", "largest output"], rows)
+        if name == "Identity":  # returns its input: no activation
+            console.agrees("no activation: three layers = one matrix", three, one, 1e-5)
+        else:
+            off = (three - one).abs().max() / three.abs().max()
+            console.say(f"With {name} between them that matrix is off by {off:.0%} of an output.")
 
 
 def show_gradients(batch: Batch, seeds: range) -> dict[str, Tensor]:
     """Print how large the gradients are; return each median curve (10,) under its tag."""
     console.section("Claim 2: do Sigmoid's gradients vanish on the way back to layer 1?")
     console.say("The size (norm) of each layer's gradient before training; 1e-03 means 0.001.")
-    console.say(f"Medians of {len(seeds)} seeds, in brackets the smallest and the largest.\n")
-    scalars = {}
-    for he, start in enumerate(("PyTorch's first weights", "Larger ones: nn.init.kaiming_normal_")):
-        norms = over_seeds(partial(gradient_norms, batch=batch, he=bool(he)), seeds)
-        medians = {name: values.quantile(0.5, dim=0) for name, values in norms.items()}
-        shares = {name: values[:, 0] / values[:, 9] for name, values in norms.items()}
-        rows = []
-        for name, curve in medians.items():
-            scalars[f"gradient-norm{'-he' * he}/{name}"] = curve
-            some = [f"{curve[layer - 1]:.0e}" for layer in (10, 7, 4, 1)]
-            rows.append((name, *some, spread(shares[name], ".0e")))
-        columns = ["layer 10", "layer 7", "layer 4", "layer 1", "layer 1 / layer 10"]
-        console.table(["", *columns], rows, title=start)
-        least = min(shares, key=lambda name: shares[name].quantile(0.5))
-        console.say(f"The smallest share reaches layer 1 with {least}.\n")
-    console.say("Not shown: what happens in training. Do first weights matter? Compare the two.")
-    return scalars
+    console.say(f"Medians of {len(seeds)} seeds, in brackets the smallest and the largest.")
+    norms = over_seeds(partial(gradient_norms, batch=batch), NAMES, seeds)
+    curves = {name: values.quantile(0.5, dim=0) for name, values in norms.items()}
+    shares = {name: values[:, 0] / values[:, 9] for name, values in norms.items()}
+    console.table(
+        ["", "layer 10", "layer 7", "layer 4", "layer 1", "layer 1 / layer 10"],
+        [
+            (name, *(f"{curve[layer]:.0e}" for layer in (9, 6, 3, 0)), spread(shares[name], ".0e"))
+            for name, curve in curves.items()
+        ],
+    )
+    least = min(shares, key=lambda name: shares[name].quantile(0.5))
+    console.say(f"The smallest share reaches layer 1 with {least}.")
+    console.say("Not shown: what other first weights would do, and what happens in training.")
+    return {f"gradient-norm/{name}": curve for name, curve in curves.items()}
 
 
 def show_accuracies(train: Batch, test: Batch, seeds: range, epochs: int) -> dict[str, Tensor]:
@@ -223,12 +195,12 @@ def show_accuracies(train: Batch, test: Batch, seeds: range, epochs: int) -> dic
     scalars = {}
     for lr in RATES:
         train_once = partial(accuracy_after, train=train, test=test, lr=lr, epochs=epochs)
-        accuracies = over_seeds(train_once, seeds)
+        accuracies = over_seeds(train_once, NAMES, seeds)
         verdict = verdicts(accuracies)
         rows = [(name, spread(a, ".1f"), verdict[name]) for name, a in accuracies.items()]
         console.table([f"learning rate {lr}", "right, in %", "verdict"], rows)
         scalars |= {f"accuracy-lr-{lr}/{name}": values for name, values in accuracies.items()}
-    console.say("overlaps: its best run reaches a leader's worst, so chance may decide the order.")
+    console.say("overlaps: its best run reaches the leader's worst; chance may decide the order.")
     console.say(
         f"Not shown: which activation is best. This is one small network, one small set of\n"
         f"digits, {epochs} epochs, {len(seeds)} seeds. Do both tables agree? Does --epochs 40?"
@@ -258,7 +230,10 @@ def run(
     )
     look = "IMAGES: the five curves\nSCALARS: gradient-norm by layer, accuracy by run"
     with board("activation-demo", logdir, look) as writer:
-        writer.add_figure("figures/curves", curves())
+        x = torch.linspace(-3, 3, 201)
+        for which, title in enumerate(("function", "slope")):
+            curves = {name: by_hand(x)[which] for name, by_hand in BY_HAND.items()}
+            writer.add_figure(f"figures/{title}", curves_figure(x, curves, "x", title))
         for tag, values in scalars.items():
             for step, value in enumerate(values, 1):
                 writer.add_scalar(tag, value, step)

@@ -157,7 +157,7 @@ def start(
     if settings["data"] == "photo-digits":
         console.note(
             "These are photo-digits: handwritten digits over photographs, made on this machine.\n"
-            "For real CIFAR-10 (170 MB): [bold]python cli.py train-cifar --data cifar10 --download[/]"
+            "Real CIFAR-10 (170 MB): [bold]python cli.py train-cifar --data cifar10 --download[/]"
         )
     console.say(f"{len(train_set):,} training and {len(test_set):,} test images on {device}")
 

@@ -1,12 +1,37 @@
 """Figures for TensorBoard."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from shared.datasets import ImageSet
+
+
+def curves_figure(x: Tensor, curves: dict[str, Tensor], xlabel: str, ylabel: str) -> Figure:
+    """Draw curves (N,) over x (N,), each under its name."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    for name, y in curves.items():
+        axes.plot(x.numpy(), y.numpy(), label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def sketch(curves: Iterable[Tensor], low: float = -1.2, high: float = 3.1) -> Tensor:
+    """Draw curves (N,) of values from low to high as pixels (3, N, N): first white, then orange."""
+    colours = torch.tensor([[1, 1, 1], [1, 0.5, 0]])[:, :, None]
+    for place, curve in enumerate(curves):
+        last = len(curve) - 1
+        if place == 0:
+            picture = torch.zeros(3, len(curve), len(curve))
+            picture[:, round(last * high / (high - low))] = 0.3  # the line of 0
+        rows = (last * (high - curve) / (high - low)).round().long().clamp(0, last)
+        picture[:, rows, torch.arange(len(curve))] = colours[place]
+    return picture
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:

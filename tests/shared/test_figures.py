@@ -1,0 +1,47 @@
+import torch
+
+from shared.datasets import ImageSet
+from shared.figures import (
+    confusion_figure,
+    confusion_matrix,
+    curves_figure,
+    predictions_figure,
+    sketch,
+)
+
+LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
+PREDICTIONS = torch.tensor([0, 1, 1, 2, 2, 0])
+
+
+def test_confusion_counts_each_pair_of_true_and_predicted():
+    assert confusion_matrix(LABELS, PREDICTIONS, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+
+
+def test_confusion_figure_names_classes_and_shows_counts():
+    figure = confusion_figure(confusion_matrix(LABELS, PREDICTIONS, 3), ["ant", "bee", "cat"])
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat"]
+    assert [text.get_text() for text in axes.texts] == list("110010102")
+
+
+def test_predictions_figure_is_green_where_right_and_names_the_truth_where_wrong():
+    images = ImageSet(torch.zeros(6, 3, 4, 4, dtype=torch.uint8), LABELS, ["ant", "bee", "cat"], "")
+    titles = [axes.title for axes in predictions_figure(images, PREDICTIONS, each=2).axes]
+    said = {title.get_text(): title.get_color() for title in titles}
+    assert said == {"bee, is ant": "red", "ant, is cat": "red", "cat": "green"}
+
+
+def test_curves_figure_is_labelled():
+    x = torch.linspace(0, 1, 5)
+    (axes,) = curves_figure(x, {"one": x, "two": 2 * x}, "x", "value").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
+    assert [line.get_label() for line in axes.lines] == ["one", "two"]
+    assert axes.get_legend()
+
+
+def test_sketch_puts_each_value_at_its_height():
+    picture = sketch([torch.tensor([0.0, 1, 2]), torch.tensor([2.0, 2, 2])], low=0, high=2)
+    assert picture.shape == (3, 3, 3)
+    white = (picture == 1).all(0)
+    assert white.nonzero().tolist() == [[1, 1], [2, 0]]  # its last pixel is under the orange curve
+    assert picture[:, 0].T.tolist() == [[1, 0.5, 0]] * 3
