@@ -1,8 +1,9 @@
 """The command suite: every lesson is a subcommand, and none is imported until it is chosen."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -10,6 +11,7 @@ from typer.core import TyperCommand
 from lessons import LESSONS, TRACKS
 
 ROOT = Path(__file__).resolve().parent
+LOGS = ROOT / "logs"
 
 app = typer.Typer(
     help="Learn PyTorch by running it. Every lesson is one command.",
@@ -31,10 +33,23 @@ class LazyLesson(TyperCommand):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
-        module = import_module(f"lessons.{info_name.replace('-', '_')}")
+        try:
+            module = import_module(f"lessons.{info_name.replace('-', '_')}")
+        except ModuleNotFoundError as error:
+            _name_the_missing(error)
         lesson = typer.Typer(add_completion=False, rich_markup_mode="rich")
         lesson.command(info_name, epilog=_example(module.__doc__))(module.run)
         return typer.main.get_command(lesson).make_context(info_name, args, parent, **extra)
+
+
+def _name_the_missing(error: ModuleNotFoundError) -> NoReturn:
+    """End with the command that installs a package; a missing module of our own is a bug."""
+    package = str(error.name).partition(".")[0]
+    if package in ("lessons", "shared"):
+        raise error
+    typer.echo(f"Error: the package {package} is not installed here.", err=True)
+    typer.echo("Next: python -m pip install -r requirements.txt", err=True)
+    raise typer.Exit(1)
 
 
 def _example(docstring: str) -> str:
@@ -63,8 +78,10 @@ def course_map() -> None:
 
     for track, lessons in TRACKS.items():
         grid = Table(title=track, title_justify="left", box=None, padding=(0, 1), show_header=False)
+        grid.add_column()
+        grid.add_column(width=max(map(len, LESSONS)), style="bold")
         for name, summary in lessons.items():
-            grid.add_row("✓" if _has_run(name) else "·", f"[bold]{name}[/]", summary)
+            grid.add_row("✓" if _has_run(name) else "·", name, summary)
         console.print(grid, "")
     start = next((name for name in LESSONS if not _has_run(name)), None)
     advice = (
@@ -74,7 +91,7 @@ def course_map() -> None:
 
 
 def _has_run(name: str) -> bool:
-    return (ROOT / "logs" / name).is_dir()
+    return (LOGS / name).is_dir()
 
 
 @app.command(rich_help_panel="Beside the lessons")
@@ -85,19 +102,14 @@ def show(lesson: Annotated[str, typer.Argument(help="A lesson of the course map.
     from shared.console import console
 
     if lesson not in LESSONS:
-        raise typer.BadParameter(f"No lesson is called {lesson!r}.{_nearest(lesson)}")
+        matches = get_close_matches(lesson, LESSONS, n=1)
+        hint = f"Did you mean {matches[0]!r}?" if matches else "See: python cli.py list"
+        raise typer.BadParameter(f"there is no such lesson. {hint}")
     source = (ROOT / "lessons" / f"{lesson.replace('-', '_')}.py").read_text(encoding="utf-8")
     if console.is_terminal:
         console.print(Syntax(source, "python", theme="ansi_dark", word_wrap=True))
     else:
         typer.echo(source, nl=False)
-
-
-def _nearest(lesson: str) -> str:
-    from difflib import get_close_matches
-
-    matches = get_close_matches(lesson, LESSONS)
-    return f" Did you mean {matches[0]!r}?" if matches else " See: python cli.py list"
 
 
 @data.callback(invoke_without_command=True)

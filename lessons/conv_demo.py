@@ -184,7 +184,7 @@ def run(
     with board("conv-demo", logdir, "IMAGES: the photograph through each filter") as writer:
         for name, picture in pictures.items():
             writer.add_image(f"images/{name}", picture)
-    console.next_lesson("train-cifar")
+    console.next_lesson("activation-demo")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""The command suite: its table of contents is true, and starting it costs nothing."""
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import cli
+from lessons import LESSONS
+from shared.options import ROOT
+
+LESSON_FILES = sorted(path for path in (ROOT / "lessons").glob("*.py") if path.stem != "__init__")
+
+
+def run_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_table_of_contents_is_the_folder():
+    assert {f"{name.replace('-', '_')}.py" for name in LESSONS} == {p.name for p in LESSON_FILES}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_each_summary_is_the_lesson_s_own_and_its_help_shows_an_example(run_cli, name):
+    module = importlib.import_module(f"lessons.{name.replace('-', '_')}")
+    assert LESSONS[name] == module.run.__doc__
+    assert module.__doc__
+    result = run_cli(name, "--help")
+    assert result.exit_code == 0
+    assert f"Example: python cli.py {name}" in result.output
+    assert max(map(len, module.__doc__.splitlines())) <= 76  # fits into the opening's frame
+
+
+@pytest.mark.parametrize("path", LESSON_FILES, ids=lambda path: path.stem)
+def test_each_lesson_stands_alone(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+    ]
+    assert not [name for name in imported if name.startswith(("lessons", "cli"))]
+    named = re.findall(r"next_lesson\(\"([a-z0-9-]+)\"\)", path.read_text(encoding="utf-8"))
+    order = list(LESSONS)
+    following = order[order.index(path.stem.replace("_", "-")) + 1 :][:1]
+    assert named == following, "next_lesson() names the next lesson of the table of contents"
+
+
+def test_shared_never_imports_a_lesson():
+    for path in (ROOT / "shared").glob("*.py"):
+        assert not re.search(r"^\s*(from|import) lessons", path.read_text(), re.MULTILINE), path
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys; sys.argv[1:] = {words}; import runpy\n"
+        "try: runpy.run_path('cli.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('imported:', sorted({{'torch', 'numpy', 'matplotlib'}} & set(sys.modules)))"
+    )
+    for words in (["--help"], [], ["list"], ["data"], ["show", "conv-demo"]):
+        process = run_process("-c", code.format(words=words))
+        assert process.stdout.endswith("imported: []\n"), words
+
+
+def test_the_bare_command_is_the_course_map(run_cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "LOGS", tmp_path)
+    (tmp_path / "conv-demo").mkdir()
+    for words in ((), ("list",)):
+        result = run_cli(*words)
+        assert result.exit_code == 0
+        places = [result.output.index(name) for name in LESSONS]
+        assert places == sorted(places)
+        assert re.search(r"✓ +conv-demo", result.output)
+        assert re.search(r"· +train-cifar", result.output)
+        assert "Start with: python cli.py activation-demo" in result.output
+        assert max(map(len, result.output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("conv-dem", "conv-demo"), ("train_cifar", "train-cifar")]
+)
+def test_a_mistyped_lesson_suggests_the_nearest(run_cli, typed, meant):
+    for words in ((typed,), ("show", typed)):
+        result = run_cli(*words)
+        assert result.exit_code == 2
+        assert f"Did you mean '{meant}'" in result.stderr
+
+
+def test_a_name_like_no_lesson(run_cli):
+    for words in (("xyz",), ("show", "xyz")):
+        assert run_cli(*words).exit_code == 2
+
+
+def test_show_prints_the_source_as_it_is(run_cli):
+    source = (ROOT / "lessons" / "conv_demo.py").read_text(encoding="utf-8")
+    assert run_cli("show", "conv-demo").output == source
+
+
+def test_a_missing_package_is_named_with_the_command_to_run():
+    code = "import sys; sys.modules['torch'] = None; from cli import app; app(['conv-demo'])"
+    process = run_process("-c", code)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert "the package torch is not installed" in process.stderr
+    assert "pip install -r requirements.txt" in process.stderr
+
+
+def test_a_lesson_runs_as_a_module_and_from_any_folder(tmp_path):
+    words = ("--logdir", str(tmp_path))
+    assert "Remember" in run_process("-m", "lessons.conv_demo", *words).stdout
+    elsewhere = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "conv-demo", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "tensorboard" in elsewhere.stdout
+    assert len(list((tmp_path / "conv-demo").iterdir())) == 2
+
+
+def test_output_survives_a_file_without_unicode_and_has_no_colours(tmp_path):
+    words = ("cli.py", "conv-demo", "--logdir", str(tmp_path))
+    process = run_process(*words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert process.returncode == 0, process.stderr
+    assert "\x1b" not in process.stdout
+    assert max(map(len, process.stdout.splitlines())) <= 80
