@@ -5,12 +5,12 @@ conv-demo stands for lessons/conv_demo.py. The summary is the first line of that
 
 TRACKS: dict[str, dict[str, str]] = {
     "Layers": {
-        "conv-demo": "Slide a kernel over an image by hand, then check that F.conv2d agrees.",
-        "activation-demo": "Write five activations by hand, then measure three claims about them.",
+        "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
+        "activation-demo": "Write five activations, then measure three claims.",
     },
     "Training": {
-        "save-load-demo": "Walk into every trap of saving and loading a model, and out again.",
-        "train-cifar": "Train a CNN on pictures: the whole loop, with resume and TensorBoard.",
+        "save-load-demo": "Walk into every trap of saving a model, and out again.",
+        "train-cifar": "Train a CNN on pictures: the whole loop, with resume.",
     },
 }
 

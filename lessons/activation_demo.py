@@ -17,13 +17,14 @@ from typing import Annotated
 
 import torch
 import typer
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared import console
 from shared.board import board
 from shared.datasets import digits
-from shared.figures import curves_figure, sketch
+from shared.figures import curves_figure, sketch, spread_figure
 from shared.options import LOGS, Epochs, LogDir, Seed
 from shared.seeds import over_seeds, spread
 
@@ -169,7 +170,7 @@ def show_one_layer(images: Tensor, seed: int) -> None:
 
 
 def show_gradients(batch: Batch, seeds: range) -> dict[str, Tensor]:
-    """Print how large the gradients are; return each median curve (10,) under its tag."""
+    """Print how large the gradients are; return each activation's median curve (10,)."""
     console.section("Claim 2: do Sigmoid's gradients vanish on the way back to layer 1?")
     console.say("The size (norm) of each layer's gradient before training; 1e-03 means 0.001.")
     console.say(f"Medians of {len(seeds)} seeds, in brackets the smallest and the largest.")
@@ -186,26 +187,26 @@ def show_gradients(batch: Batch, seeds: range) -> dict[str, Tensor]:
     least = min(shares, key=lambda name: shares[name].quantile(0.5))
     console.say(f"The smallest share reaches layer 1 with {least}.")
     console.say("Not shown: what other first weights would do, and what happens in training.")
-    return {f"gradient-norm/{name}": curve for name, curve in curves.items()}
+    return curves
 
 
-def show_accuracies(train: Batch, test: Batch, seeds: range, epochs: int) -> dict[str, Tensor]:
-    """Print the accuracies by activation and learning rate; return them (seeds,) by tag."""
+def show_accuracies(train: Batch, test: Batch, seeds: range, epochs: int) -> dict[str, Figure]:
+    """Print the accuracies by activation and learning rate; return a figure for each rate."""
     console.section("Claim 3: which activation learns best?")
-    scalars = {}
+    figures = {}
     for lr in RATES:
         train_once = partial(accuracy_after, train=train, test=test, lr=lr, epochs=epochs)
         accuracies = over_seeds(train_once, NAMES, seeds)
         verdict = verdicts(accuracies)
         rows = [(name, spread(a, ".1f"), verdict[name]) for name, a in accuracies.items()]
         console.table([f"learning rate {lr}", "right, in %", "verdict"], rows)
-        scalars |= {f"accuracy-lr-{lr}/{name}": values for name, values in accuracies.items()}
+        figures[f"accuracy at lr {lr}"] = spread_figure(accuracies, "right, in %")
     console.say("overlaps: its best run reaches the leader's worst; chance may decide the order.")
     console.say(
         f"Not shown: which activation is best. This is one small network, one small set of\n"
         f"digits, {epochs} epochs, {len(seeds)} seeds. Do both tables agree? Does --epochs 40?"
     )
-    return scalars
+    return figures
 
 
 def run(
@@ -214,29 +215,32 @@ def run(
     seed: Seed = 0,
     logdir: LogDir = LOGS,
 ) -> None:
-    """Write five activations by hand, then measure three claims about them."""
+    """Write five activations, then measure three claims."""
     torch.set_num_threads(1)  # tensors this small gain nothing from more
     console.opening(__doc__)
     show_functions()
     train, test = ((part.images.flatten(1) / 255, part.labels) for part in digits())
     show_one_layer(test[0], seed)
-    scalars = show_gradients(test, range(seed, seed + seeds))
-    scalars |= show_accuracies(train, test, range(seed, seed + seeds), epochs)
+    norms = show_gradients(test, range(seed, seed + seeds))
+    figures = show_accuracies(train, test, range(seed, seed + seeds), epochs)
     console.mistake(overwritten, kept, raises=RuntimeError, shows="gradient: {}")
     console.remember(
         "Linear layers with no activation between them are one linear layer.",
         "On its way back a gradient is multiplied by every slope that it passes.",
         "Compare over several seeds and learning rates, and show the spread.",
     )
-    look = "IMAGES: the five curves\nSCALARS: gradient-norm by layer, accuracy by run"
+    layers, x = torch.arange(1, 11), torch.linspace(-3, 3, 201)
+    figures["gradient norm"] = curves_figure(layers, norms, "layer", "gradient norm", "log")
+    for which, title in enumerate(("function", "slope")):
+        curves = {name: by_hand(x)[which] for name, by_hand in BY_HAND.items()}
+        figures[title] = curves_figure(x, curves, "x", title)
+    look = "IMAGES: functions, slopes, gradient norms, accuracies; SCALARS: gradient norms"
     with board("activation-demo", logdir, look) as writer:
-        x = torch.linspace(-3, 3, 201)
-        for which, title in enumerate(("function", "slope")):
-            curves = {name: by_hand(x)[which] for name, by_hand in BY_HAND.items()}
-            writer.add_figure(f"figures/{title}", curves_figure(x, curves, "x", title))
-        for tag, values in scalars.items():
-            for step, value in enumerate(values, 1):
-                writer.add_scalar(tag, value, step)
+        for title, figure in figures.items():
+            writer.add_figure(f"figures/{title}", figure)
+        for name, curve in norms.items():
+            for layer, norm in enumerate(curve, 1):
+                writer.add_scalar(f"gradient norm/{name}", norm, layer)
     console.next_lesson("save-load-demo")
 
 

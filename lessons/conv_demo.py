@@ -159,7 +159,7 @@ def run(
     padding: Annotated[int, typer.Option(min=0, help="Zeros added on every side.")] = 0,
     logdir: LogDir = LOGS,
 ) -> None:
-    """Slide a kernel over an image by hand, then check that F.conv2d agrees."""
+    """Slide a kernel over an image, and check it with PyTorch."""
     console.opening(__doc__)
     show_worked_case(stride, padding)
     check_against_pytorch()

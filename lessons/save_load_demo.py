@@ -414,7 +414,7 @@ def in_short(symptom: str) -> str:
 
 
 def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
-    """Walk into every trap of saving and loading a model, and out again."""
+    """Walk into every trap of saving a model, and out again."""
     console.opening(__doc__)
     torch.manual_seed(seed)
     data, test = some_digits()

@@ -143,7 +143,8 @@ def report(
     writer.add_figure("figures/confusion", figure, epochs)
     writer.add_figure("figures/predictions", predictions_figure(test_set, predictions), epochs)
     result = {"result/last": history[-1]["test_accuracy"], "result/best": best["test_accuracy"]}
-    writer.add_hparams(settings | {"limit": settings["limit"] or "all"}, result, run_name=".")
+    words = {"limit": str(settings["limit"] or "all"), "augment": str(settings["augment"])}
+    writer.add_hparams(settings | words, result, run_name=".")
 
 
 def start(
@@ -221,7 +222,7 @@ def run(
     device: options.Device = "auto",
     logdir: options.LogDir = options.LOGS,
 ) -> None:
-    """Train a CNN on pictures: the whole loop, with resume and TensorBoard."""
+    """Train a CNN on pictures: the whole loop, with resume."""
     console.opening(__doc__)
     chosen = pick_device(device)
     if run_folder and not resume:

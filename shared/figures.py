@@ -10,14 +10,26 @@ from torch import Tensor
 from shared.datasets import ImageSet
 
 
-def curves_figure(x: Tensor, curves: dict[str, Tensor], xlabel: str, ylabel: str) -> Figure:
-    """Draw curves (N,) over x (N,), each under its name."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+def curves_figure(
+    x: Tensor, curves: dict[str, Tensor], xlabel: str, ylabel: str, yscale: str = "linear"
+) -> Figure:
+    """Draw curves (N,) over x (N,), each under its name; yscale may be "log"."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, yscale=yscale)
     for name, y in curves.items():
         axes.plot(x.numpy(), y.numpy(), label=name)
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def spread_figure(measured: dict[str, Tensor], xlabel: str) -> Figure:
+    """One line for each name, with a dot for each of its measured values (N,)."""
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel)
+    for name, values in reversed(measured.items()):
+        axes.plot(values.numpy(), [name] * len(values), "o", alpha=0.5)
+    axes.grid(alpha=0.3)
     return figure
 
 
@@ -43,7 +55,7 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
 def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
     """A confusion matrix (true, predicted) of counts as a heat map of shares by true class."""
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
-    figure = Figure(figsize=(7, 6.5), layout="constrained")
+    figure = Figure(figsize=(6, 5.6), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="true")
     picture = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
@@ -60,16 +72,21 @@ def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
 def predictions_figure(images: ImageSet, predictions: Tensor, each: int = 8) -> Figure:
     """Up to each wrongly and each rightly predicted images under the class that was predicted."""
     labels, predictions = images.labels.cpu(), predictions.cpu()
-    wrong_first = (predictions == labels).int().argsort(stable=True)
-    some = torch.cat([wrong_first[:each], wrong_first[-each:]]).unique()
-    figure = Figure(figsize=(8, 8), layout="constrained")
+    right = predictions == labels
+    some = torch.cat([_spaced(which.nonzero().flatten(), each) for which in (~right, right)])
+    figure = Figure(figsize=(6, 6.4), layout="constrained")
     side = math.ceil(math.sqrt(len(some)))
     for place, index in enumerate(some.tolist(), start=1):
         axes = figure.add_subplot(side, side, place)
         axes.imshow(images.images[index].permute(1, 2, 0).cpu().numpy())
         axes.set_axis_off()
         predicted, true = images.classes[predictions[index]], images.classes[labels[index]]
-        right = predicted == true
-        title = predicted if right else f"{predicted}, is {true}"
-        axes.set_title(title, color="green" if right else "red", fontsize=10)
+        title = predicted if predicted == true else f"{predicted},\nis {true}"
+        axes.set_title(title, color="green" if predicted == true else "red", fontsize=10)
     return figure
+
+
+def _spaced(indices: Tensor, count: int) -> Tensor:
+    """Up to count of the indices (N,), evenly spaced, so that every class has its chance."""
+    count = min(count, len(indices))
+    return indices[torch.linspace(0, len(indices) - 1, count).round().long()]

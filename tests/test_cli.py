@@ -86,6 +86,8 @@ def test_the_bare_command_is_the_course_map(run_cli, monkeypatch, tmp_path):
         assert re.search(r"✓ +conv-demo", result.output)
         assert re.search(r"· +train-cifar", result.output)
         assert "Start with: python cli.py activation-demo" in result.output
+        for name, summary in LESSONS.items():  # one line each
+            assert re.search(rf"{name} +{re.escape(summary)} *\n", result.output)
         assert max(map(len, result.output.splitlines())) <= 80
 
 

@@ -168,20 +168,25 @@ def test_command_prints_its_numbers_and_logs_them(run_cli, read_events, only_run
     assert max(map(len, result.output.splitlines())) <= 80
 
     events = read_events(only_run(tmp_path, "activation-demo"))
-    assert events.Tags()["images"] == ["figures/function", "figures/slope"]
-    groups = ("gradient-norm", "accuracy-lr-0.05", "accuracy-lr-0.2")
-    tags = {f"{group}/{name}" for group in groups for name in lesson.NAMES}
-    assert set(events.Tags()["scalars"]) == tags
+    pictures = {"function", "slope", "gradient norm", "accuracy at lr 0.05", "accuracy at lr 0.2"}
+    assert set(events.Tags()["images"]) == {f"figures/{title}" for title in pictures}
+    assert set(events.Tags()["scalars"]) == {f"gradient norm/{name}" for name in lesson.NAMES}
     for name in lesson.NAMES:
-        norms, *accuracies = re.findall(rf"^  {name} +(\d.*)", result.output, re.M)[-3:]
-        curve = events.Scalars(f"gradient-norm/{name}")
+        norms = re.findall(rf"^  {name} +(\d.*)", result.output, re.M)[-3]
+        curve = events.Scalars(f"gradient norm/{name}")
         assert [event.step for event in curve] == list(range(1, 11))
         assert norms.split()[:4] == [f"{curve[layer].value:.0e}" for layer in (9, 6, 3, 0)]
-        for group, row in zip(groups[1:], accuracies, strict=True):
-            runs = events.Scalars(f"{group}/{name}")
-            assert [event.step for event in runs] == list(range(1, 6))
-            values = torch.tensor([event.value for event in runs])
-            assert row.startswith(spread(values, ".1f"))
+
+
+def test_the_printed_accuracies_are_the_measured_ones(run_cli, sets, tmp_path):
+    result = run_cli("activation-demo", "--epochs", 1, "--seed", 3, "--logdir", tmp_path)
+    for name in ("Tanh", "GELU"):
+        rows = re.findall(rf"^  {name} +(\d.*)", result.output, re.M)[-2:]
+        for lr, row in zip(lesson.RATES, rows, strict=True):
+            runs = [
+                lesson.accuracy_after(name, seed, *sets, lr=lr, epochs=1) for seed in range(3, 8)
+            ]
+            assert row.startswith(spread(torch.stack(runs), ".1f"))
 
 
 @pytest.mark.parametrize("words", [("--seeds", 4), ("--epochs", 0), ("--seed", -1)])

@@ -7,6 +7,7 @@ from shared.figures import (
     curves_figure,
     predictions_figure,
     sketch,
+    spread_figure,
 )
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
@@ -28,7 +29,7 @@ def test_predictions_figure_is_green_where_right_and_names_the_truth_where_wrong
     images = ImageSet(torch.zeros(6, 3, 4, 4, dtype=torch.uint8), LABELS, ["ant", "bee", "cat"], "")
     titles = [axes.title for axes in predictions_figure(images, PREDICTIONS, each=2).axes]
     said = {title.get_text(): title.get_color() for title in titles}
-    assert said == {"bee, is ant": "red", "ant, is cat": "red", "cat": "green"}
+    assert said == {"bee,\nis ant": "red", "ant,\nis cat": "red", "ant": "green", "cat": "green"}
 
 
 def test_curves_figure_is_labelled():
@@ -37,6 +38,14 @@ def test_curves_figure_is_labelled():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
     assert [line.get_label() for line in axes.lines] == ["one", "two"]
     assert axes.get_legend()
+
+
+def test_spread_figure_has_a_dot_for_each_value():
+    (axes,) = spread_figure(
+        {"one": torch.tensor([1.0, 2]), "two": torch.tensor([3.0, 3])}, "x"
+    ).axes
+    dots = {tuple(line.get_ydata()): line.get_xdata().tolist() for line in axes.lines}
+    assert dots == {("one", "one"): [1, 2], ("two", "two"): [3, 3]}
 
 
 def test_sketch_puts_each_value_at_its_height():
