@@ -140,9 +140,8 @@ def show_functions() -> None:
     console.matrices({"x": WORKED_CASE, "ReLU(x)": value, "slope at x": slope}, digits=1)
     console.section("Five functions and their slopes, by hand")
     x = torch.linspace(-3, 3, 25)
-    sketches = {name: sketch(by_hand(x)) for name, by_hand in BY_HAND.items()}
+    sketches = {f"{name}, slope orange": sketch(f(x)) for name, f in BY_HAND.items()}
     console.pictures(sketches, "figures/function and figures/slope", width=25)
-    console.say("From x = -3 to 3, f(x) in white, its slope in orange. In numbers:")
     x = torch.tensor([-3, -1, -0.5, 0, 0.5, 1, 3])
     for which, title in enumerate(("f(x)", "f'(x)")):
         rows = [(name, *(f"{v:.3f}" for v in f(x)[which])) for name, f in BY_HAND.items()]
@@ -166,7 +165,7 @@ def show_one_layer(images: Tensor, seed: int) -> None:
             console.agrees("no activation: three layers = one matrix", three, one, 1e-5)
         else:
             off = (three - one).abs().max() / three.abs().max()
-            console.say(f"With {name} between them that matrix is off by {off:.0%} of an output.")
+            console.say(f"With {name} between them it is off, by {off:.0%} of the largest output.")
 
 
 def show_gradients(batch: Batch, seeds: range) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ COLUMNS = {
     "accuracy": ".1%",
     "seconds": ".1f",
 }
-LOOK = "SCALARS: loss and accuracy; IMAGES: inputs, confusion, predictions; HPARAMS: the settings"
+LOOK = "SCALARS: loss, accuracy; IMAGES: inputs, predictions; HPARAMS: the settings"
 CONTROLS = ("run_folder", "resume", "download", "device", "logdir")  # all else is a setting
 
 
@@ -136,7 +136,9 @@ def report(
     speed = len(history) * checkpoint["data"]["train"] / sum(row["seconds"] for row in history)
     console.say(f"\nBest epoch: {best['epoch']}, with {best['test_accuracy']:.1%} right")
     console.say(f"Speed: {speed:,.0f} training images a second")
-    console.say(f"Kept: last.pt, best.pt, metrics.csv and run.json in {writer.log_dir}")
+    console.say(
+        f"Kept: last.pt, best.pt, metrics.csv and run.json in\n{console.short(Path(writer.log_dir))}"
+    )
 
     epochs = len(history)
     figure = confusion_figure(confusion, test_set.classes)
@@ -157,7 +159,7 @@ def start(
     checkpoints.settle_data(checkpoint, train_set, test_set)
     if settings["data"] == "photo-digits":
         console.note(
-            "These are photo-digits: handwritten digits over photographs, made on this machine.\n"
+            "These are photo-digits, made here: handwritten digits over photographs.\n"
             "Real CIFAR-10 (170 MB): [bold]python cli.py train-cifar --data cifar10 --download[/]"
         )
     console.say(f"{len(train_set):,} training and {len(test_set):,} test images on {device}")
@@ -180,8 +182,7 @@ def start(
         folder = Path(writer.log_dir)
         checkpoints.describe_run(folder, checkpoint)
         if not history:
-            some = train_set.images[:: max(1, len(train_set) // 32)][:32]
-            writer.add_images("images/input", some)
+            writer.add_images("images/input", train_set.limited(32).images)
         with checkpoints.resumable(folder, "train-cifar"):
             predictions = train(model, optimizer, autocast, loader_of, test_set, checkpoint, writer)
         report(test_set, predictions, checkpoint, writer)
@@ -235,7 +236,9 @@ def run(
         run_folder = run_folder or checkpoints.newest_run(logdir / "train-cifar")
         checkpoint = checkpoints.resumed_checkpoint(context, run_folder)
         logdir = run_folder.resolve().parent.parent
-        console.say(f"Going on after epoch {len(checkpoint['history'])} of {run_folder}")
+        console.say(
+            f"Going on after epoch {len(checkpoint['history'])} of {console.short(run_folder)}"
+        )
     else:
         checkpoint = checkpoints.new_checkpoint(context, CONTROLS)
     start(checkpoint, run_folder, chosen, logdir)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from shared.console import fail, say, warn
+from shared.console import fail, say, short, warn
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def board(
         with suppress(OSError):
             writer.close()
         if isinstance(error, KeyboardInterrupt):
-            warn(f"Stopped. What was logged until now is in {folder}")
+            warn(f"Stopped. What was logged until now is in {short(folder)}")
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             fail(
                 f"The disk is full. What {folder} held before is whole.",
@@ -68,8 +68,5 @@ def tensorboard_command(logdir: Path) -> str:
     program = ["tensorboard"]
     if not shutil.which("tensorboard"):
         program = [sys.executable, "-m", "tensorboard.main"]
-    folder = logdir.resolve()
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    words = [*program, "--logdir", str(folder)]
+    words = [*program, "--logdir", short(logdir)]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import typer
 
-from shared.console import fail, warn
+from shared.console import fail, short, warn
 from shared.datasets import ImageSet
 
 
@@ -170,7 +170,9 @@ def resumable(folder: Path, lesson: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (folder / "last.pt").exists():
-            warn(f"All whole epochs are kept. Go on: python cli.py {lesson} --resume {folder}")
+            warn(
+                f"All whole epochs are kept. Go on: python cli.py {lesson} --resume {short(folder)}"
+            )
         else:
             warn("No epoch was finished, so there is nothing to resume.")
         raise

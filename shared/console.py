@@ -9,6 +9,7 @@ import sys
 import textwrap
 import timeit
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
@@ -49,6 +50,12 @@ def fail(problem: str, next_step: str) -> NoReturn:
     errors.print(f"[bold red]Error:[/] {escape(problem)}", soft_wrap=True)
     errors.print(f"[bold]Next:[/] {escape(next_step)}", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def short(path: Path) -> str:
+    """A path as seen from the current folder where it is inside, else in full."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def note(message: str) -> None:
