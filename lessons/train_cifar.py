@@ -136,9 +136,8 @@ def report(
     speed = len(history) * checkpoint["data"]["train"] / sum(row["seconds"] for row in history)
     console.say(f"\nBest epoch: {best['epoch']}, with {best['test_accuracy']:.1%} right")
     console.say(f"Speed: {speed:,.0f} training images a second")
-    console.say(
-        f"Kept: last.pt, best.pt, metrics.csv and run.json in\n{console.short(Path(writer.log_dir))}"
-    )
+    folder = console.short(Path(writer.log_dir))
+    console.say(f"Kept: last.pt, best.pt, metrics.csv and run.json in\n{folder}")
 
     epochs = len(history)
     figure = confusion_figure(confusion, test_set.classes)

@@ -79,7 +79,7 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     assert set(events.Tags()["images"]) == tags
     for tag in tags:
         (image,) = events.Images(tag)
-        assert (image.width, image.height) == (640, 427)
+        assert (image.width, image.height) == (320, 214)
 
 
 @pytest.mark.parametrize("words", [("--stride", 0), ("--padding", -1), ("--stride", "two")])
