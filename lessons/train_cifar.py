@@ -8,6 +8,7 @@ is CifarNet: three convolutions and two linear layers.
     python cli.py train-cifar --resume
 """
 
+import math
 import shlex
 import time
 from collections import OrderedDict
@@ -91,6 +92,14 @@ def build(train_set: ImageSet, activation: str, seed: int) -> nn.Module:
     return model.to(train_set.images.device, memory_format=torch.channels_last)
 
 
+def batches_of_epoch(train_set: ImageSet, settings: dict[str, Any], epoch: int) -> DataLoader:
+    """Shuffled batches; chance depends on seed and epoch alone, so a resumed run meets the same."""
+    chance = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + epoch)
+    flip = settings["data"] != "photo-digits"  # in a mirror, a digit is no digit any more
+    change = partial(shift_and_flip, chance=chance, flip=flip) if settings["augment"] else None
+    return train_set.batches(settings["batch_size"], chance, change)
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -109,19 +118,32 @@ def train(
             task = bar.add_task(f"epoch {epoch} of {epochs}", total=len(loader.dataset))
             step, advance = (epoch - 1) * len(loader), partial(bar.advance, task)
             train_loss = train_epoch(model, loader, optimizer, autocast, writer, step, advance)
+        row = {"epoch": epoch, "train_loss": train_loss}
         seconds = time.perf_counter() - started
-        test_loss, predictions = evaluate(model, test_set)
-        accuracy = test_set.accuracy(predictions)
-        step += len(loader)
-        writer.add_scalar("loss/test", test_loss, step)
-        writer.add_scalar("accuracy/test", accuracy, step)
-        writer.add_scalar("learning rate", optimizer.param_groups[0]["lr"], step)
-        row = {"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss}
-        history.append(row | {"test_accuracy": accuracy, "seconds": seconds})
+        row["test_loss"], predictions = evaluate(model, test_set)
+        row |= {"test_accuracy": test_set.accuracy(predictions), "seconds": seconds}
+        refuse_nan(row, optimizer)
+        history.append(row)
+        log_epoch(writer, row, optimizer, epoch * len(loader))
         checkpoint.update(model=model.state_dict(), optimizer=optimizer.state_dict())
         checkpoints.save_epoch(Path(writer.log_dir), checkpoint)
-        print_row(*history[-1].values())
+        print_row(*row.values())
     return predictions
+
+
+def refuse_nan(row: dict[str, float], optimizer: torch.optim.Optimizer) -> None:
+    """Stop when the weights have run away: from nan there is no way back."""
+    if not math.isfinite(row["train_loss"] + row["test_loss"]):
+        lr = optimizer.param_groups[0]["lr"]
+        console.fail(f"In epoch {row['epoch']} the loss became nan.", f"try --lr {lr / 10:g}")
+
+
+def log_epoch(
+    writer: SummaryWriter, row: dict[str, float], optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    writer.add_scalar("loss/test", row["test_loss"], step)
+    writer.add_scalar("accuracy/test", row["test_accuracy"], step)
+    writer.add_scalar("optimizer/lr", optimizer.param_groups[0]["lr"], step)
 
 
 def report(
@@ -162,13 +184,7 @@ def start(
             "Real CIFAR-10 (170 MB): [bold]python cli.py train-cifar --data cifar10 --download[/]"
         )
     console.say(f"{len(train_set):,} training and {len(test_set):,} test images on {device}")
-
-    def loader_of(epoch: int) -> DataLoader:
-        # Chance depends on seed and epoch alone, so a resumed run meets the same batches.
-        chance = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + epoch)
-        flip = settings["data"] != "photo-digits"  # in a mirror, a digit is no digit any more
-        change = partial(shift_and_flip, chance=chance, flip=flip) if settings["augment"] else None
-        return train_set.batches(settings["batch_size"], chance, change)
+    loader_of = partial(batches_of_epoch, train_set, settings)
 
     model = build(train_set, settings["activation"], settings["seed"])
     optimizer = torch.optim.SGD(model.parameters(), settings["lr"], settings["momentum"])
@@ -235,9 +251,8 @@ def run(
         run_folder = run_folder or checkpoints.newest_run(logdir / "train-cifar")
         checkpoint = checkpoints.resumed_checkpoint(context, run_folder)
         logdir = run_folder.resolve().parent.parent
-        console.say(
-            f"Going on after epoch {len(checkpoint['history'])} of {console.short(run_folder)}"
-        )
+        done = len(checkpoint["history"])
+        console.say(f"Going on after epoch {done} of {console.short(run_folder)}")
     else:
         checkpoint = checkpoints.new_checkpoint(context, CONTROLS)
     start(checkpoint, run_folder, chosen, logdir)

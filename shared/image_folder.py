@@ -91,7 +91,11 @@ def _decoded(files: list[list[Path]], cached: Path) -> dict:
     except (ValueError, OSError):
         pass  # nothing there, or nothing whole: decode
     damaged: list[str] = []
-    images = [_decode_all(paths, damaged) for paths in files]
+    try:
+        images = [_decode_all(paths, damaged) for paths in files]
+    except KeyboardInterrupt:
+        warn("Stopped while the pictures were being read. Nothing of that is kept.")
+        raise
     decoded = {"fingerprint": fingerprint.hexdigest(), "images": images, "damaged": damaged}
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,9 @@ def test_worked_case(steps, expected):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("stride", "padding", "dilation"), product((1, 2, 3), (0, 1, 2), (1, 2)))
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation"), [*product((1, 2, 3), (0, 1, 2), (1, 2))]
+)
 def test_loops_on_one_image_agree_with_pytorch(stride, padding, dilation, dtype):
     image, kernel = torch.randn(9, 12, dtype=dtype), torch.randn(3, 2, dtype=dtype)
     ours = lesson.conv2d(image, kernel, stride, padding, dilation)

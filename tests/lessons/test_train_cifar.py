@@ -105,7 +105,7 @@ def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
         logged = events.Scalars(tag)
         assert [event.step for event in logged] == [100, 200]
         assert logged[-1].value == pytest.approx(float(rows[-1][column]), rel=1e-6)
-    assert events.Scalars("learning rate")[-1].value == pytest.approx(0.01)
+    assert events.Scalars("optimizer/lr")[-1].value == pytest.approx(0.01)
     assert events.Scalars("result/last")[-1].value == pytest.approx(accuracy)
     assert {"images/input", "figures/confusion", "figures/predictions"} <= set(
         events.Tags()["images"]
@@ -188,6 +188,25 @@ def test_cuda_without_cuda(run_cli, tmp_path, name):
     result = run_cli("train-cifar", "--device", name, "--logdir", tmp_path / "logs")
     assert_mendable(result, f"--device {name}")
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_learning_rate_that_diverges_stops_with_the_next_step(run_cli, tmp_path):
+    result = run_cli("train-cifar", *SMALL, "--lr", 1000, "--epochs", 2, "--logdir", tmp_path)
+    assert_mendable(result, "the loss became nan")
+    assert "try --lr 100" in result.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_gpu_learns_and_the_run_goes_on_without_it(run_cli, only_run, tmp_path, precision):
+    words = ("--data", "photo-digits", "--epochs", 2, "--augment", "--precision", precision)
+    result = run_cli("train-cifar", *words, "--device", "cuda", "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    folder = only_run(tmp_path, "train-cifar")
+    assert load_checkpoint(folder / "last.pt")["history"][-1]["test_accuracy"] > 0.4
+    more = ("--resume", "--epochs", 3, "--device", "cpu", "--logdir", tmp_path)
+    assert run_cli("train-cifar", *more).exit_code == 0
+    assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
 
 
 @pytest.mark.gpu
