@@ -9,7 +9,6 @@ is CifarNet: three convolutions and two linear layers.
 """
 
 import math
-import shlex
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -208,9 +207,9 @@ def what_next(settings: dict[str, Any]) -> str:
     """The command for the first improvement that these settings do not have yet."""
     words = ["python", "cli.py", "train-cifar", "--data", settings["data"], "--activation", "relu"]
     if settings["activation"] == "none":
-        return shlex.join(words)
+        return console.command(*words)
     if not settings["momentum"]:
-        return shlex.join([*words, "--momentum", "0.9"])
+        return console.command(*words, "--momentum", "0.9")
     return f"python cli.py train-cifar --resume --epochs {2 * settings['epochs']}"
 
 

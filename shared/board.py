@@ -1,10 +1,7 @@
 """TensorBoard: one run is one folder, logs/<lesson>/<date and time>/."""
 
 import errno
-import os
-import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +10,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from shared.console import fail, say, short, warn
+from shared.console import command, fail, say, short, warn
 
 
 @contextmanager
@@ -65,8 +62,6 @@ def _new_folder(parent: Path) -> Path:
 
 def tensorboard_command(logdir: Path) -> str:
     """The command line that shows logdir, ready to paste on this machine."""
-    program = ["tensorboard"]
-    if not shutil.which("tensorboard"):
-        program = [sys.executable, "-m", "tensorboard.main"]
-    words = [*program, "--logdir", short(logdir)]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    here = [sys.executable, "-m", "tensorboard.main"]
+    program = ["tensorboard"] if shutil.which("tensorboard") else here
+    return command(*program, "--logdir", short(logdir))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import typer
 
-from shared.console import fail, short, warn
+from shared.console import command, fail, short, warn
 from shared.datasets import ImageSet
 
 
@@ -170,9 +170,8 @@ def resumable(folder: Path, lesson: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (folder / "last.pt").exists():
-            warn(
-                f"All whole epochs are kept. Go on: python cli.py {lesson} --resume {short(folder)}"
-            )
+            go_on = command("python", "cli.py", lesson, "--resume", short(folder))
+            warn(f"All whole epochs are kept. Go on: {go_on}")
         else:
             warn("No epoch was finished, so there is nothing to resume.")
         raise

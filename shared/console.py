@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import shlex
+import subprocess
 import sys
 import textwrap
 import timeit
@@ -56,6 +59,11 @@ def short(path: Path) -> str:
     """A path as seen from the current folder where it is inside, else in full."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def command(*words: str) -> str:
+    """A command line as the shell of this system wants it, with quotes where they are needed."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def note(message: str) -> None:
