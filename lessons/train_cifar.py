@@ -200,7 +200,7 @@ def start(
         with checkpoints.resumable(folder, "train-cifar"):
             predictions = train(model, optimizer, autocast, loader_of, test_set, checkpoint, writer)
         report(test_set, predictions, checkpoint, writer)
-    console.say(f"Try next: [bold]{what_next(settings)}[/]")
+    console.say("Try next: ", what_next(settings))
 
 
 def what_next(settings: dict[str, Any]) -> str:

@@ -46,7 +46,8 @@ def board(
                 "free some space, or choose another disk with --logdir",
             )
         raise
-    say(f"In TensorBoard: [bold]{tensorboard_command(logdir)}[/]\n{look}")
+    say("In TensorBoard: ", tensorboard_command(logdir))
+    say(look)
 
 
 def _new_folder(parent: Path) -> Path:

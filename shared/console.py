@@ -75,9 +75,9 @@ def warn(message: str) -> None:
     errors.print(f"[yellow]Note:[/] {escape(message)}", soft_wrap=True)
 
 
-def say(text: str) -> None:
-    """Print text, in which [bold]…[/] and other rich markup counts."""
-    console.print(text)
+def say(text: str, command: str = "") -> None:
+    """Print text and, behind it in bold and in one line, a command to copy."""
+    console.print(Text.assemble(text, (command, "bold")), soft_wrap=bool(command))
 
 
 def opening(docstring: str | None) -> None:
@@ -91,12 +91,12 @@ def section(title: str) -> None:
     console.rule(f"[bold]{title}[/]", align="left")
 
 
-def table(columns: list[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """Print a table; every column but the first is aligned to the right where it holds numbers."""
-    rows = [[value if isinstance(value, Text) else str(value) for value in row] for row in rows]
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+def table(columns: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table; a column that holds numbers is aligned to the right."""
+    rows = [[str(value) for value in row] for row in rows]
+    grid = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        numeric = all(str(row[index])[:1] in "-−0123456789" for row in rows)
+        numeric = all(row[index][:1] in "-−0123456789" for row in rows)
         grid.add_column(column, justify="right" if numeric else "left")
     for row in rows:
         grid.add_row(*row)
@@ -238,7 +238,7 @@ def remember(*lines: str) -> None:
 
 
 def next_lesson(name: str) -> None:
-    console.print(f"Next lesson: [bold]python cli.py {name}[/]")
+    say("Next lesson: ", f"python cli.py {name}")
 
 
 def growing_table(columns: dict[str, str]) -> Callable[..., None]:
