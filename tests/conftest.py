@@ -40,3 +40,14 @@ def only_run() -> Callable[[Path, str], Path]:
         return run
 
     return folder
+
+
+@pytest.fixture
+def width() -> Callable[[str], int]:
+    """The widest line of an output, without the command to copy, which is never broken."""
+
+    def widest(output: str) -> int:
+        lines = output.splitlines()
+        return max(len(line) for line in lines if not line.startswith("In TensorBoard: "))
+
+    return widest

@@ -135,9 +135,9 @@ def test_a_lesson_runs_as_a_module_and_from_any_folder(tmp_path):
     assert len(list((tmp_path / "conv-demo").iterdir())) == 2
 
 
-def test_output_survives_a_file_without_unicode_and_has_no_colours(tmp_path):
+def test_output_survives_a_file_without_unicode_and_has_no_colours(width, tmp_path):
     words = ("cli.py", "conv-demo", "--logdir", str(tmp_path))
     process = run_process(*words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert process.returncode == 0, process.stderr
     assert "\x1b" not in process.stdout
-    assert max(map(len, process.stdout.splitlines())) <= 80
+    assert width(process.stdout) <= 80

@@ -165,7 +165,7 @@ def test_command_prints_its_numbers_and_logs_them(run_cli, read_events, only_run
         "Next lesson: python cli.py save-load-demo",
     ):
         assert line in result.output
-    assert max(map(len, result.output.splitlines())) <= 80
+    assert width(result.output) <= 80
 
     events = read_events(only_run(tmp_path, "activation-demo"))
     pictures = {"function", "slope", "gradient norm", "accuracy at lr 0.05", "accuracy at lr 0.2"}
