@@ -63,9 +63,7 @@ def _listing(split: Path) -> dict[str, list[Path]]:
     """Each class of a split with its image files, sorted, so that every machine agrees."""
     folders = sorted(path for path in split.iterdir() if path.is_dir() and path.name[0] != ".")
     if len(folders) < 2:
-        fail(
-            f"{split} has {len(folders)} class folder(s); telling apart needs two or more.", LAYOUT
-        )
+        fail(f"{split} needs at least two class folders, and has {len(folders)}.", LAYOUT)
     listing = {}
     for folder in folders:
         listing[folder.name] = sorted(

@@ -153,7 +153,9 @@ def test_mistake_fails_and_its_mend_works():
     assert lesson.kept() == pytest.approx([0, 1 - math.tanh(2) ** 2])
 
 
-def test_command_prints_its_numbers_and_logs_them(run_cli, read_events, only_run, sets, tmp_path):
+def test_command_prints_its_numbers_and_logs_them(
+    run_cli, read_events, only_run, width, sets, tmp_path
+):
     result = run_cli("activation-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
     for line in (
