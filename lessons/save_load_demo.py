@@ -35,6 +35,7 @@ from shared.board import board
 from shared.checkpoint import save_checkpoint
 from shared.console import Mistake
 from shared.datasets import digits
+from shared.figures import curves_figure
 from shared.models import CifarNet
 from shared.options import LOGS, LogDir, Seed
 
@@ -438,11 +439,17 @@ def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
         "Load with weights_only=True and map_location; then eval(), or train() to go on.",
         "weights_only=False may run code from the file: only for files of your own.",
     )
-    look = "SCALARS: resume, the loss after a stop, with the optimizer loaded or forgotten"
+    look = "IMAGES: the loss after a stop, with the optimizer loaded or forgotten"
     with board("save-load-demo", logdir, look) as writer:
         for name, losses in curves.items():
             for step, loss in enumerate(losses, 60 - len(losses)):
                 writer.add_scalar(f"resume/{name}", loss, step)
+        late = {
+            name: F.pad(torch.tensor(y), (60 - len(y), 0), value=torch.nan)
+            for name, y in curves.items()
+        }
+        figure = curves_figure(torch.arange(60), late, "step", "loss", "log")
+        writer.add_figure("figures/resume", figure)
     console.next_lesson("train-cifar")
 
 

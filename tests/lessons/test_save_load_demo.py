@@ -187,6 +187,7 @@ def test_command_makes_every_mistake_and_logs_the_losses(run_cli, read_events, o
     assert "Next lesson: python cli.py train-cifar" in output
 
     events = read_events(only_run(tmp_path, "save-load-demo"))
+    assert events.Tags()["images"] == ["figures/resume"]
     assert set(events.Tags()["scalars"]) == {
         "resume/never_stopped",
         "resume/optimizer_loaded",
