@@ -15,6 +15,14 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture
+def real_data(request) -> Path:
+    """The folder that --real-data names."""
+    folder = request.config.getoption("--real-data")
+    assert folder, "say where the real data is: pytest -m real_data --real-data DIR"
+    return folder
+
+
+@pytest.fixture
 def run_cli(monkeypatch) -> Callable[..., Result]:
     """run_cli("conv-demo", "--stride", 2) runs one command as a user at 80 columns would."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -59,8 +59,7 @@ def test_measured_results_on_photo_digits(run_cli, only_run, tmp_path):
 
 
 @pytest.mark.real_data
-def test_measured_results_on_real_cifar10(run_cli, only_run, tmp_path, request):
-    folder = str(request.config.getoption("--real-data") / "cifar10")
-    first, last, best = accuracies(run_cli, only_run, tmp_path, folder)
+def test_measured_results_on_real_cifar10(run_cli, only_run, tmp_path, real_data):
+    first, last, best = accuracies(run_cli, only_run, tmp_path, str(real_data / "cifar10"))
     assert_as_in_the_readme("CIFAR-10", [first, last, best])
     assert best >= 57.6
