@@ -6,6 +6,7 @@ is CifarNet: three convolutions and two linear layers.
 
     python cli.py train-cifar --epochs 10 --device cuda
     python cli.py train-cifar --resume
+    torchrun --nproc-per-node 2 cli.py train-cifar --device cuda
 """
 
 import math
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from shared import checkpoint as checkpoints
-from shared import console, downloads, options
+from shared import console, distributed, downloads, options
 from shared.board import board
 from shared.datasets import ImageSet, channel_statistics, shift_and_flip
 from shared.device import pick_autocast, pick_device
@@ -54,8 +55,10 @@ def train_epoch(
 ) -> float:
     """Go through the loader once, one optimizer step a batch; return the mean loss an image."""
     model.train()
-    total = 0.0
+    total = torch.zeros((), device=next(model.parameters()).device)
     for images, labels in loader:
+        advance(len(labels))
+        images, labels = distributed.share(images, labels)  # all, unless torchrun started several
         with autocast:
             logits = model(images)  # (N, classes)
             loss = F.cross_entropy(logits, labels)
@@ -66,8 +69,7 @@ def train_epoch(
         total += loss.detach() * len(labels)  # the last batch may be smaller than the others
         if step % 100 == 0:
             writer.add_scalar("loss/train", loss.item(), step)
-        advance(len(labels))
-    return float(total) / len(loader.dataset)
+    return distributed.total(total) / len(loader.dataset)
 
 
 @torch.no_grad()
@@ -110,13 +112,14 @@ def train(
 ) -> Tensor:
     """Train the epochs that the checkpoint's history lacks; return the last test predictions."""
     history, epochs = checkpoint["history"], checkpoint["settings"]["epochs"]
+    replica = distributed.parallel(model)
     print_row = console.growing_table(COLUMNS)
     for epoch in range(len(history) + 1, epochs + 1):
         loader, started = loader_of(epoch), time.perf_counter()
         with console.progress("images") as bar:
             task = bar.add_task(f"epoch {epoch} of {epochs}", total=len(loader.dataset))
             step, advance = (epoch - 1) * len(loader), partial(bar.advance, task)
-            train_loss = train_epoch(model, loader, optimizer, autocast, writer, step, advance)
+            train_loss = train_epoch(replica, loader, optimizer, autocast, writer, step, advance)
         row = {"epoch": epoch, "train_loss": train_loss}
         seconds = time.perf_counter() - started
         row["test_loss"], predictions = evaluate(model, test_set)
@@ -174,7 +177,8 @@ def start(
 ) -> None:
     """Train from the checkpoint on, which for a new run has no history yet, and report."""
     settings, history = checkpoint["settings"], checkpoint["history"]
-    sets = load_images(settings["data"])
+    with distributed.first_alone():
+        sets = load_images(settings["data"])
     train_set, test_set = (images.limited(settings["limit"]).to(device) for images in sets)
     checkpoints.settle_data(checkpoint, train_set, test_set)
     if settings["data"] == "photo-digits":
@@ -254,7 +258,8 @@ def run(
         console.say(f"Going on after epoch {done} of {console.short(run_folder)}")
     else:
         checkpoint = checkpoints.new_checkpoint(context, CONTROLS)
-    start(checkpoint, run_folder, chosen, logdir)
+    with distributed.together(chosen, logdir) as (chosen, logdir):
+        start(checkpoint, None if distributed.RANK else run_folder, chosen, logdir)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # a console without × or ✓ shows ? and goes on
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+FIRST = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun only one speaks
+console = Console(highlight=False, quiet=not FIRST)
+errors = Console(stderr=True, highlight=False, quiet=not FIRST)
 
 
 def fail(problem: str, next_step: str) -> NoReturn:

@@ -457,3 +457,26 @@ def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
     else:
         assert "nothing to resume" in process.stderr
     assert not list(folder.glob("*.part"))
+
+
+def test_two_processes_train_what_one_trains(only_run, tmp_path):
+    """The same batches, each shared between two: the same weights but for rounding."""
+    words = ["train-cifar", *map(str, SMALL), "--epochs", "2", "--batch-size", "50"]
+    alone = finish(words, tmp_path / "one")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "cli.py", *words, "--logdir", str(tmp_path / "two")]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("600 training and 600 test images on cpu") == 1
+    folder = only_run(tmp_path / "two", "train-cifar")
+    together = load_checkpoint(folder / "last.pt")
+    for name, value in alone.items():
+        torch.testing.assert_close(together["model"][name], value, rtol=1e-3, atol=1e-5)
+    history = load_checkpoint(next((tmp_path / "one").glob("*/*/last.pt")))["history"]
+    for ours, theirs in zip(together["history"], history, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+
+    more = [*torchrun, "cli.py", "train-cifar", "--resume", str(folder), "--epochs", "3"]
+    process = subprocess.run(more, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
