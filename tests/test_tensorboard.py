@@ -25,7 +25,7 @@ if not (BROWSER and DRIVER) and not os.environ.get("CI"):
 def logdir(tmp_path_factory) -> Path:
     """The logs of conv-demo and of a short train-cifar."""
     folder = tmp_path_factory.mktemp("logs")
-    cifar = ("train-cifar", "--data", "photo-digits", "--epochs", "3", "--limit", "3000")
+    cifar = ("train-cifar", "--data", "photo-digits", "--epochs", "3", "--limit", "1000")
     for words in (("conv-demo",), cifar):
         command = [sys.executable, "cli.py", *words, "--logdir", str(folder)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
