@@ -47,7 +47,3 @@ class CifarNet(nn.Sequential):
             act(),
             nn.Linear(64, num_classes),
         )
-
-
-def count_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
