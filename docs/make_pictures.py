@@ -1,6 +1,8 @@
 """Make the README's pictures anew: the terminal as SVG, TensorBoard as PNG.
 
-python -m docs.make_pictures        (needs requirements-dev.txt and Chromium with chromedriver)
+python -m docs.make_pictures
+
+This needs requirements-dev.txt, and Chromium with chromedriver.
 """
 
 import io
@@ -24,10 +26,10 @@ HERE = Path(__file__).resolve().parent
 
 
 def record(words: list[str]) -> None:
-    """Run a command with a console that remembers what it prints, colours and all."""
-    remembering = {"record": True, "width": 80, "color_system": "truecolor", "highlight": False}
-    recorder = Console(**remembering, file=io.StringIO())
-    console.console = recorder
+    """Run a command with a console that remembers what it prints in colour."""
+    colours = {"color_system": "truecolor", "highlight": False}
+    recorder = Console(record=True, width=80, file=io.StringIO(), **colours)
+    vars(console.console).update(vars(recorder))
     result = CliRunner().invoke(app, [*words, "--logdir", "logs"])
     assert result.exit_code == 0, result.output
     title = f"python cli.py {' '.join(words)}"
@@ -35,14 +37,16 @@ def record(words: list[str]) -> None:
 
 
 def photograph_tensorboard() -> None:
-    """Open TensorBoard on logs in a headless browser, and keep what it shows."""
+    """Open TensorBoard on logs in a headless browser; keep what it shows."""
     port = "6123"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", "logs", "--port", port]
+    tensorboard = [sys.executable, "-m", "tensorboard.main"]
+    command = [*tensorboard, "--logdir", "logs", "--port", port]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     options = webdriver.ChromeOptions()
     for switch in ("headless=new", "no-sandbox", "window-size=1300,1150"):
         options.add_argument(f"--{switch}")
-    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    service = Service(shutil.which("chromedriver"))
+    browser = webdriver.Chrome(options=options, service=service)
     time.sleep(10)  # TensorBoard reads the logs
     browser.get(f"http://localhost:{port}/#images")
     time.sleep(10)  # and draws them

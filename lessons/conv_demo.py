@@ -1,190 +1,248 @@
 """Convolution by hand.
 
-A kernel slides over an image. At each stop, multiply element by element
-and add up: that sum is one output pixel. The stops in each direction:
+Lay a kernel, a small table of numbers, on a corner of an image. Multiply
+each of its numbers by the pixel under it, and add up the products: the sum
+is one number of the output. Slide the kernel on, and do it again.
+    output[i, j] = sum of patch * kernel     (patch: the pixels under it)
 
-    out = (in + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-    python cli.py conv-demo --stride 2 --padding 1
+    python cli.py conv-demo --step
 """
-
-from functools import partial
-from typing import Annotated
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared import console
 from shared.board import board
-from shared.datasets import photograph
-from shared.options import LOGS, LogDir
+from shared.datasets.embedded import photograph
+from shared.figures import kernels_figure
+from shared.options import EDGES, LOGS, Kernel, LogDir, Padding, Stride
 
-IMAGE = torch.tensor(
-    [[1, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0], [5, 2, 3, 1, 1], [2, 1, 0, 1, 1.0]]
-)
-KERNEL = torch.tensor([[1, 2, 1], [0, 1, 0], [2, 1, 0.0]])
-FILTERS = {
-    "blur": torch.full((9, 9), 1 / 81),
-    "sharpen": torch.tensor([[0, -1, 0], [-1, 5, -1], [0, -1, 0.0]]),
-    "edges": torch.tensor([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1.0]]),
+WORDS = {
+    "tensor": "PyTorch's table of numbers, of any number of dimensions",
+    "convolution": "sliding a kernel over an image, as above",
+    "kernel": "the small table of numbers that slides, often 3 x 3",
+    "stride (of a kernel)": "how many pixels it moves from stop to stop",
+    "padding (of an image)": "rows and columns of zeros laid round it first",
+    "channel": "one layer of an image's numbers: red, green or blue, say",
+    "filter": "one kernel for each channel; what they give is added up",
+    "gradient": "for each number, how much the loss grows if it grows",
+}
+Named = dict[str, Tensor]
+IMAGE = torch.tensor([[1.0, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0],
+                      [5, 2, 3, 1, 1], [2, 1, 0, 1, 1]])  # fmt: skip
+KERNEL = torch.tensor([[1.0, 2, 1], [0, 1, 0], [2, 1, 0]])
+KERNELS = {
+    "original": torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]),
+    "blur": torch.ones(3, 3) / 9,
+    "sharpen": torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
 }
 
 
-def output_size(
-    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
-) -> int:
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
+# ---- By hand ----------------------------------------------------------------
 def conv2d(
-    image: Tensor, kernel: Tensor, stride: int = 1, padding: int = 0, dilation: int = 1
+    image: Tensor, weight: Tensor, stride: int = 1, padding: int = 0
 ) -> Tensor:
-    """Slide kernel (kh, kw) over image (H, W), one output pixel at a time."""
-    kh, kw = kernel.shape
-    out_h = output_size(image.size(0), kh, stride, padding, dilation)
-    out_w = output_size(image.size(1), kw, stride, padding, dilation)
-    image = F.pad(image, (padding,) * 4)  # (H + 2p, W + 2p)
-    out = image.new_empty(out_h, out_w)
-    for i in range(out_h):
-        for j in range(out_w):
-            rows = slice(i * stride, i * stride + dilation * kh, dilation)
-            columns = slice(j * stride, j * stride + dilation * kw, dilation)
-            out[i, j] = (image[rows, columns] * kernel).sum()
+    """weight: a kernel (kh, kw), or for an image (C, H, W) a filter."""
+    assert image.dtype == weight.dtype  # PyTorch refuses a mixture, too
+    image = F.pad(image, [padding] * 4)  # zeros left, right, above, below
+    kh, kw = weight.shape[-2:]  # how many rows and columns the kernel has
+    tops = range(0, image.size(-2) - kh + 1, stride)  # where the stops begin
+    lefts = range(0, image.size(-1) - kw + 1, stride)
+    out = torch.zeros(len(tops), len(lefts), dtype=image.dtype)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            patch = image[..., top : top + kh, left : left + kw]
+            out[i, j] = (patch * weight).sum()  # "..." above: all channels
     return out
 
 
-def conv2d_channels(images: Tensor, weight: Tensor, groups: int = 1, **steps: int) -> Tensor:
-    """Convolve images (N, C, H, W) with weight (O, C / groups, kh, kw).
-
-    A filter has one kernel for each channel of its group: convolve each, add the results up.
-    """
-    images = images.unflatten(1, (groups, -1))  # (N, groups, C / groups, H, W)
-    weight = weight.unflatten(0, (groups, -1))  # (groups, O / groups, C / groups, kh, kw)
-    out = []
-    for image in images:
-        for channels, filters in zip(image, weight, strict=True):
-            for kernels in filters:
-                pairs = zip(channels, kernels, strict=True)
-                out.append(sum(conv2d(channel, kernel, **steps) for channel, kernel in pairs))
-    return torch.stack(out).unflatten(0, (len(images), -1))  # (N, O, out_h, out_w)
+def learn_kernel(image: Tensor, wanted: Tensor, steps: int) -> Tensor:
+    """From a random kernel, step towards the one that gives wanted."""
+    torch.manual_seed(0)  # the same random numbers at each call
+    layer = nn.Conv2d(1, 1, kernel_size=3, bias=False)  # a random kernel
+    for _ in range(steps):
+        loss = ((layer(image) - wanted) ** 2).mean()  # how far off?
+        gradient = torch.autograd.grad(loss, layer.weight)[0]
+        with torch.no_grad():  # PyTorch refuses this line without it
+            layer.weight -= 0.4 * gradient  # a step: the loss gets smaller
+    return layer.weight.detach().reshape(3, 3)  # detach: no more gradients
 
 
-def conv2d_unfold(images: Tensor, weight: Tensor, groups: int = 1, **steps: int) -> Tensor:
-    """The same as one matrix product: unfold (im2col) lays every patch out as a column."""
-    kh, kw = weight.shape[2:]
-    columns = F.unfold(images, (kh, kw), **steps)  # (N, C * kh * kw, out_h * out_w)
-    columns = columns.unflatten(1, (groups, -1))  # (N, groups, C / groups * kh * kw, ...)
-    filters = weight.flatten(1).unflatten(0, (groups, -1))  # (groups, O / groups, ...)
-    out = (filters @ columns).flatten(1, 2)  # (N, O, out_h * out_w)
-    return out.unflatten(2, (output_size(images.size(2), kh, **steps), -1))
+# ---- Mistakes ---------------------------------------------------------------
+def wrong_paper() -> Tensor:
+    """The channels are missing. PyTorch wants that dimension even for one."""
+    return F.conv2d(IMAGE, KERNEL)
 
 
-def two_dimensions() -> torch.Size:
-    """A picture without batch and channel dimensions."""
-    return F.conv2d(IMAGE, KERNEL).shape
+def right_paper() -> Tensor:
+    """an image is (channels, rows, columns), filters are (how many, channels,
+    rows, columns). With filters of 3D the error would be one about stride."""
+    return F.conv2d(IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3))
 
 
-def four_dimensions() -> torch.Size:
-    """conv2d wants (N, C, H, W); image[None, None] adds the first two, each of size 1."""
-    return F.conv2d(IMAGE[None, None], KERNEL[None, None]).shape
+def wrong_white() -> Tensor:
+    """Image and kernel are of two kinds. Byte is uint8, whole numbers from 0 to
+    255, as image files have them; Float is float32, numbers with a point."""
+    white = torch.full((1, 3, 3), 255, dtype=torch.uint8)
+    return F.conv2d(white, KERNEL.reshape(1, 1, 3, 3))
 
 
-def whole_numbers() -> torch.dtype:
-    """A picture of whole numbers, as it comes out of a file."""
-    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    return F.conv2d(picture, torch.ones(1, 3, 3, 3)).dtype
+def tempting_white() -> Tensor:
+    """make the kernel Byte, too, as the error wants it."""
+    white = torch.full((1, 3, 3), 255, dtype=torch.uint8)
+    return F.conv2d(white, KERNEL.reshape(1, 1, 3, 3).byte())
 
 
-def floats() -> torch.dtype:
-    """A decoded picture holds uint8 from 0 to 255; a layer's weights are float32."""
-    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    return F.conv2d(picture.float() / 255, torch.ones(1, 3, 3, 3)).dtype
+def right_white() -> Tensor:
+    """make the image float32. The kernel's numbers add up to 8, and 8 * 255 is
+    2040. A uint8 ends at 255 and begins again at 0: 2040 - 7 * 256 = 248 was
+    left, without an error."""
+    white = torch.full((1, 3, 3), 255, dtype=torch.uint8)
+    return F.conv2d(white.float(), KERNEL.reshape(1, 1, 3, 3))
 
 
-def pixels_left_over() -> float:
-    """An output size that is not a whole number."""
-    picture = torch.zeros(1, 1, 6, 6)
-    picture[..., -1] = 1  # a bright last column
-    return F.conv2d(picture, torch.ones(1, 1, 3, 3), stride=2).max().item()
+def wrong_column() -> Tensor:
+    """The 1 is never read. The last stop covers columns 2, 3 and 4."""
+    row = torch.tensor([[[0, 0, 0, 0, 0, 1.0]]])  # (1, 1, 6)
+    return F.conv2d(row, torch.ones(1, 1, 1, 3), stride=2)
 
 
-def every_pixel() -> float:
-    """(6 - 3) / 2 + 1 is rounded down: the last column is never read. Pad until it fits."""
-    picture = torch.zeros(1, 1, 6, 6)
-    picture[..., -1] = 1
-    picture = F.pad(picture, (0, 1, 0, 1))  # one more on the right and below
-    return F.conv2d(picture, torch.ones(1, 1, 3, 3), stride=2).max().item()
+def right_column() -> Tensor:
+    """lay a zero at the left and at the right, padding=(0, 1). The stops leave
+    (6 + 2 * padding - 3) % 2 = 1 column unread, with the zeros or without; now
+    it is the right zero. (With stride 1 none is left over.)"""
+    row = torch.tensor([[[0, 0, 0, 0, 0, 1.0]]])
+    return F.conv2d(row, torch.ones(1, 1, 1, 3), stride=2, padding=(0, 1))
 
 
-def not_flipped() -> list[float]:
-    """Expecting that the kernel is flipped."""
-    dot = torch.tensor([[[0.0, 0, 1, 0, 0]]])
-    return F.conv1d(dot, torch.tensor([[[1.0, 2, 3]]])).flatten().tolist()
+# ---- The lesson -------------------------------------------------------------
+def products(patch: Tensor, kernel: Tensor) -> str:
+    pairs = zip(patch.flatten(), kernel.flatten(), strict=True)
+    return " + ".join(f"{pixel:.0f}*{number:.0f}" for pixel, number in pairs)
 
 
-def flipped() -> list[float]:
-    """In mathematics, yes; PyTorch slides the kernel as it is. A layer learns it either way."""
-    dot = torch.tensor([[[0.0, 0, 1, 0, 0]]])
-    kernel = torch.tensor([[[1.0, 2, 3]]]).flip(-1)
-    return F.conv1d(dot, kernel).flatten().tolist()
-
-
-def show_worked_case(stride: int, padding: int) -> None:
+def show_paper_case(stride: int, padding: int) -> None:
     console.section("A case small enough for paper")
-    console.matrices({"image": IMAGE, "kernel": KERNEL})
-    cases = dict.fromkeys([(1, 0), (2, 0), (1, 1), (stride, padding)])
-    console.matrices({f"stride {s}, padding {p}": conv2d(IMAGE, KERNEL, s, p) for s, p in cases})
-    console.section("One output pixel, step by step: the first one at stride 1")
-    patch = IMAGE[:3, :3]
-    console.matrices({"patch": patch, "kernel": KERNEL, "patch × kernel": patch * KERNEL})
-    terms = " + ".join(f"{value:.0f}" for value in (patch * KERNEL).flatten())
-    console.say(f"{terms} = {(patch * KERNEL).sum():.0f}")
+    console.matrices({"IMAGE": IMAGE, "KERNEL": KERNEL})
+    console.ask("KERNEL lies on the upper left corner of IMAGE: the sum?")
+    terms = products(IMAGE[:3, :3], KERNEL)
+    console.say(f"First stop: {terms} = {conv2d(IMAGE, KERNEL)[0, 0]:.0f}")
+    console.code(conv2d)
+    console.ask("How many stops are in a row with stride 2? With padding 1?")
+    console.say(
+        "A row has 5 + 2 * padding pixels. The first stop takes 3. Each "
+        "further one takes stride of what is left; // divides, rounded down."
+    )
+    image, filters = IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3)
+    ours, theirs = {}, {}
+    for s, p in [(1, 0), (2, 0), (1, 1), (stride, padding)]:
+        stops = f"1+(5+2*{p}-3)//{s} = {1 + (5 + 2 * p - 3) // s} stops"
+        name = f"stride {s}, padding {p}\n{stops}"
+        ours[name] = conv2d(IMAGE, KERNEL, s, p)
+        theirs[name] = F.conv2d(image, filters, stride=s, padding=p)[0]
+    console.matrices(ours)
+    console.agrees("conv2d = PyTorch's F.conv2d", ours, theirs, 0)
 
 
-def check_against_pytorch() -> None:
-    console.section("Three ways, the same numbers: how fast is each?")
-    torch.manual_seed(0)
-    images, weight = torch.randn(1, 4, 16, 16), torch.randn(6, 2, 3, 3)
-    ways = {"loops": conv2d_channels, "one matrix product": conv2d_unfold, "F.conv2d": F.conv2d}
-    called = {name: partial(way, images, weight, groups=2, padding=1) for name, way in ways.items()}
-    for name in ("loops", "one matrix product"):
-        console.agrees(f"{name} = F.conv2d", called[name](), called["F.conv2d"](), 1e-4)
-    console.speeds(called)
+def show_channels() -> None:
+    console.section("Two channels: a filter has a kernel for each")
+    image = torch.stack([IMAGE[:3, :3], IMAGE[2:, 2:]])  # (2, 3, 3)
+    weight = torch.stack([KERNEL, KERNEL.T])  # (2, 3, 3)
+    first = {"channel 0": image[0], "kernel 0": weight[0]}
+    console.matrices(first | {"channel 1": image[1], "kernel 1": weight[1]})
+    console.ask("Channel 0 gives 10, as above. What do both give together?")
+    one, two = (conv2d(image[c], weight[c]).item() for c in (0, 1))
+    console.say(f"Channel 1: {products(image[1], weight[1])} = {two:.0f}")
+    ours, theirs = conv2d(image, weight), F.conv2d(image, weight[None])[0]
+    console.say(f"Both: {one:.0f} + {two:.0f} = {ours.item():.0f}, one output.")
+    console.agrees("conv2d = PyTorch's F.conv2d", ours, theirs, 0)
+
+
+def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
+    console.section("A photograph of a roof, 20 x 20 grey pixels")
+    colours = photograph("china")[:, 20:180, 120:280]  # (3, 160, 160)
+    image = F.avg_pool2d(colours, 8).mean(0)  # 8 x 8 pixels become one, grey
+    console.matrices(kernels)
+    console.ask("Which of the four outputs will be the darkest?")
+    outputs = {n: conv2d(image, k, stride, padding) for n, k in kernels.items()}
+    console.pictures(outputs, "kernels", width=18)
+    seen = [f"{out.clamp(0, 1).mean():.2f}" for out in outputs.values()]
+    sums = [f"{kernel.sum():.3g}" for kernel in kernels.values()]
+    rows, columns = outputs["original"].shape
+    console.say(
+        f"{rows} x {columns} pixels; 0 and less is black, 1 and more white. "
+        f"Mean brightness: {', '.join(seen)}. Where nine pixels are equal, "
+        "the output is that pixel times the sum of the kernel's numbers: "
+        f"times {', '.join(sums)}."
+    )
+    return outputs
+
+
+def show_learning(name: str, kernel: Tensor) -> None:
+    console.section("What it is for: a network finds its kernels itself")
+    console.say("nn.Conv2d is a layer, a step of a network. It keeps kernels.")
+    console.code(learn_kernel)
+    image = torch.randn(1, 40, 40)
+    wanted = F.conv2d(image, kernel.reshape(1, 1, 3, 3))
+    console.say(f"Here image is random numbers, and wanted is {name} of them.")
+    console.ask("It never sees the nine numbers. How near will 10 steps come?")
+    learned = {f"{n} steps": learn_kernel(image, wanted, n) for n in (0, 1, 10)}
+    console.matrices(learned)
+    found = learn_kernel(image, wanted, 100)
+    console.agrees(f"after 100 steps: kernel = {name}", found, kernel, 1e-3)
+    console.say(
+        "A real network's loss says how far off its last output is, no more; "
+        "the gradient tells every kernel its part. So train-cifar's first "
+        "layer learns 32 filters, each of 3 kernels of 5 x 5 numbers."
+    )
+
+
+def show_speed() -> None:
+    console.section("Why nobody uses loops: 60 x 120 stops")
+    image = torch.randint(0, 256, (1, 62, 122)).float()  # as bright as pixels
+    filters = KERNEL.reshape(1, 1, 3, 3)
+    console.ask("How many times as fast as conv2d is F.conv2d?")
+    ways = {
+        "conv2d": lambda: conv2d(image[0], KERNEL),
+        "as many turns of an empty loop": lambda: [0 for _ in range(60 * 120)],
+        "F.conv2d": lambda: F.conv2d(image, filters)[0],
+    }
+    console.speeds(ways)
+    console.say("It isn't the loops that cost the time, but the calls in them.")
+    outputs = ways["conv2d"](), ways["F.conv2d"]()
+    console.agrees("conv2d = F.conv2d on random pixels", *outputs, 0)
 
 
 def run(
-    stride: Annotated[int, typer.Option(min=1, help="Pixels from one stop to the next.")] = 1,
-    padding: Annotated[int, typer.Option(min=0, help="Zeros added on every side.")] = 0,
+    stride: Stride = 1,
+    padding: Padding = 0,
+    kernel: Kernel = EDGES,
     logdir: LogDir = LOGS,
 ) -> None:
     """Slide a kernel over an image, and check it with PyTorch."""
+    torch.manual_seed(0)
     console.opening(__doc__)
-    show_worked_case(stride, padding)
-    check_against_pytorch()
-
-    console.section("On a photograph")
-    photo = photograph("china")[:, ::2, ::2]  # every second pixel: (3, 214, 320)
-    pictures = {"original": photo}
-    for name, kernel in FILTERS.items():
-        weight = kernel.expand(3, 1, -1, -1)  # the same kernel for red, green and blue
-        pictures[name] = F.conv2d(photo, weight, padding="same", groups=3).clamp(0, 1)
-    console.pictures(pictures, "images")
-
-    console.mistake(two_dimensions, four_dimensions, raises=RuntimeError)
-    console.mistake(whole_numbers, floats, raises=RuntimeError)
-    console.mistake(pixels_left_over, every_pixel, shows="brightest output: {}")
-    console.mistake(not_flipped, flipped, shows="a dot becomes {}")
+    console.words(WORDS)
+    show_paper_case(stride, padding)
+    show_channels()
+    name = "edges" if kernel == EDGES else "--kernel"
+    own = torch.tensor([float(n) for n in kernel.split()]).reshape(3, 3)
+    kernels = KERNELS | {name: own}
+    outputs = show_photograph(kernels, stride, padding)
+    show_learning(name, own)
+    show_speed()
+    console.mistakes(__name__, raises=RuntimeError)
     console.remember(
-        "One output pixel is one sum of products; a convolution is that sum at every stop.",
-        "conv2d takes float images (N, C, H, W), weights (out, in / groups, kh, kw).",
-        "Never loop over pixels: the same sum as one matrix product is far faster.",
+        "import torch; images = torch.rand(1, 3, 32, 32)  # 1 of 3 channels",
+        "layer = torch.nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1)",
+        "layer(images).shape  # (1, 8, 16, 16): 8 filters, 1+(32+2-3)//2 = 16",
     )
-    with board("conv-demo", logdir, "IMAGES: the photograph through each filter") as writer:
-        for name, picture in pictures.items():
-            writer.add_image(f"images/{name}", picture)
-    console.next_lesson("activation-demo")
+    console.say("Exercise: which --kernel moves the picture one pixel down?")
+    with board("conv-demo", logdir, "IMAGES: kernels") as writer:
+        writer.add_figure("kernels", kernels_figure(kernels, outputs))
+    console.next_lesson(__name__)
 
 
 if __name__ == "__main__":

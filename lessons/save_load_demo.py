@@ -32,12 +32,12 @@ from torch.nn import functional as F
 
 from shared import console
 from shared.board import board
-from shared.checkpoint import save_checkpoint
 from shared.console import Mistake
-from shared.datasets import digits
+from shared.datasets.embedded import digits
 from shared.figures import curves_figure
 from shared.models import CifarNet
 from shared.options import LOGS, LogDir, Seed
+from shared.training.checkpoint import save_checkpoint
 
 Batch = tuple[Tensor, Tensor]  # images (N, 1, 8, 8) in [0, 1], labels (N,)
 
@@ -46,12 +46,19 @@ def some_digits() -> tuple[Batch, Batch]:
     """500 handwritten digits for training, 297 others for testing."""
     train_set, test_set = digits()
     train_set = train_set.limited(500)
-    return (train_set.images / 255, train_set.labels), (test_set.images / 255, test_set.labels)
+    return (train_set.images / 255, train_set.labels), (
+        test_set.images / 255,
+        test_set.labels,
+    )
 
 
 def digit_net(head: str = "head") -> nn.Sequential:
     """Digits (N, 1, 8, 8) in, logits (N, 10) out. Its layers have names: those in the file."""
-    layers = {"flat": nn.Flatten(), "body": nn.Linear(64, 64), "relu": nn.ReLU()}
+    layers = {
+        "flat": nn.Flatten(),
+        "body": nn.Linear(64, 64),
+        "relu": nn.ReLU(),
+    }
     return nn.Sequential(OrderedDict(layers, **{head: nn.Linear(64, 10)}))
 
 
@@ -62,7 +69,10 @@ def noisy_net() -> nn.Sequential:
 
 
 def train(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, steps: int = 30
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    steps: int = 30,
 ) -> list[float]:
     """Take steps, each on all the images at once; return the loss before each step."""
     images, labels = batch
@@ -85,7 +95,9 @@ def save_noisy_net(path: Path, data: Batch) -> None:
 @torch.no_grad()
 def accuracy(model: nn.Module, batch: Batch) -> float:
     """The share of images that get the right label, three at a time, in the model's own mode."""
-    logits = torch.cat([model(images) for images in batch[0].split(3)])  # (N, 10)
+    logits = torch.cat(
+        [model(images) for images in batch[0].split(3)]
+    )  # (N, 10)
     return (logits.argmax(1) == batch[1]).float().mean().item()
 
 
@@ -338,29 +350,51 @@ def old_or_new(path: Path) -> int:
     return torch.load(path, weights_only=True)["epoch"]
 
 
-def show_round_trip(folder: Path, data: Batch, test: Batch) -> tuple[nn.Module, list[float]]:
+def show_round_trip(
+    folder: Path, data: Batch, test: Batch
+) -> tuple[nn.Module, list[float]]:
     """Train, save, load, and go on as if nothing had happened; return the model and the losses."""
     console.section("What a state dict holds")
     model, trained = digit_net(), digit_net()
     optimizer = torch.optim.Adam(trained.parameters(), lr=0.03)
     losses = train(trained, optimizer, data)
     weights = trained.state_dict()
-    console.table(["name", "shape"], [(name, tuple(w.shape)) for name, w in weights.items()])
+    console.table(
+        ["name", "shape"],
+        [(name, tuple(w.shape)) for name, w in weights.items()],
+    )
     torch.save(weights, folder / "weights.pt")
     model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    console.agrees("logits of the loaded model", model(test[0]), trained(test[0]), 0)
-    console.say(f"Loaded, it reads {accuracy(model, test):.1%} of 297 test digits.")
+    console.agrees(
+        "logits of the loaded model", model(test[0]), trained(test[0]), 0
+    )
+    console.say(
+        f"Loaded, it reads {accuracy(model, test):.1%} of 297 test digits."
+    )
 
-    console.section("Going on after a stop: model, optimizer and epoch in one file")
-    checkpoint = {"model": weights, "optimizer": optimizer.state_dict(), "epoch": 30}
+    console.section(
+        "Going on after a stop: model, optimizer and epoch in one file"
+    )
+    checkpoint = {
+        "model": weights,
+        "optimizer": optimizer.state_dict(),
+        "epoch": 30,
+    }
     save_checkpoint(folder / "checkpoint.pt", checkpoint)
     resumed = torch.tensor(optimizer_loaded(folder / "checkpoint.pt", data))
     losses += train(trained, optimizer, data)
-    console.agrees("30 more losses, as if never stopped", resumed, torch.tensor(losses[30:]), 0)
+    console.agrees(
+        "30 more losses, as if never stopped",
+        resumed,
+        torch.tensor(losses[30:]),
+        0,
+    )
     return model, losses
 
 
-def mistakes(folder: Path, trained: nn.Module, data: Batch, test: Batch) -> dict[str, Mistake]:
+def mistakes(
+    folder: Path, trained: nn.Module, data: Batch, test: Batch
+) -> dict[str, Mistake]:
     """Make every mistake; return each under its mend."""
     names = ("net.pt", "weights.pt", "noisy.pt", "checkpoint.pt")
     net, weights, noisy, checkpoint = (folder / name for name in names)
@@ -368,19 +402,37 @@ def mistakes(folder: Path, trained: nn.Module, data: Batch, test: Batch) -> dict
     fails = partial(wrong, raises=RuntimeError)
     resume = partial(console.mistake, shows="loss {0[0]:.3f}, then {0[1]:.3f}")
     return {
-        "save state_dict()": fails(whole, numbers, net, trained, test, raises=UnpicklingError),
-        "weights_only=True": wrong(stranger, refused, net, folder / "mark", shows="code ran: {}"),
+        "save state_dict()": fails(
+            whole, numbers, net, trained, test, raises=UnpicklingError
+        ),
+        "weights_only=True": wrong(
+            stranger, refused, net, folder / "mark", shows="code ran: {}"
+        ),
         "keep the class": wrong(class_left, class_in_code, folder, shows="{}"),
-        "state_dict()": fails(no_parentheses, parentheses, net, trained, test, raises=TypeError),
-        "rename the entries": fails(renamed_layer, renamed_in_file, weights, test),
-        "check missing_keys": wrong(not_strict, only_the_head, weights, data, test),
-        "cut the prefix off": fails(prefix, prefix_removed, net, copy.deepcopy(trained), test),
+        "state_dict()": fails(
+            no_parentheses, parentheses, net, trained, test, raises=TypeError
+        ),
+        "rename the entries": fails(
+            renamed_layer, renamed_in_file, weights, test
+        ),
+        "check missing_keys": wrong(
+            not_strict, only_the_head, weights, data, test
+        ),
+        "cut the prefix off": fails(
+            prefix, prefix_removed, net, copy.deepcopy(trained), test
+        ),
         "map_location": fails(no_such_gpu, onto_the_cpu, net, trained, test),
-        "call it on the model": wrong(into_a_copy, into_the_model, weights, test),
+        "call it on the model": wrong(
+            into_a_copy, into_the_model, weights, test
+        ),
         "copy.deepcopy": wrong(best_moves_on, best_stays, weights, data, test),
         "model.eval()": wrong(eval_forgotten, eval_called, noisy, test),
-        "save the optimizer": resume(optimizer_forgotten, optimizer_loaded, checkpoint, data),
-        "write beside, rename": fails(half_written, old_or_new, net, shows="epoch {}"),
+        "save the optimizer": resume(
+            optimizer_forgotten, optimizer_loaded, checkpoint, data
+        ),
+        "write beside, rename": fails(
+            half_written, old_or_new, net, shows="epoch {}"
+        ),
     }
 
 
@@ -394,28 +446,41 @@ def show_sizes_and_times(folder: Path) -> None:
     ways = {
         "whole model": model,
         "state_dict()": weights,
-        "state_dict() in float16": {name: w.half() for name, w in weights.items()},
-        "state_dict() and Adam's": {"model": weights, "optimizer": optimizer.state_dict()},
+        "state_dict() in float16": {
+            name: w.half() for name, w in weights.items()
+        },
+        "state_dict() and Adam's": {
+            "model": weights,
+            "optimizer": optimizer.state_dict(),
+        },
     }
     rows = []
     for way, content in ways.items():
         path, safe = folder / f"{way}.pt", content is not model
         save = timeit(partial(torch.save, content, path), number=20) / 20
-        load = timeit(partial(torch.load, path, weights_only=safe), number=20) / 20
+        load = (
+            timeit(partial(torch.load, path, weights_only=safe), number=20) / 20
+        )
         size = path.stat().st_size / 1000
-        rows.append((way, f"{size:,.0f}", f"{1000 * save:.1f}", f"{1000 * load:.1f}"))
-    console.table(["what is in the file", "KB", "ms to save", "ms to load"], rows)
-    console.say("Adam keeps two more numbers for each weight: three times the size.")
+        rows.append(
+            (way, f"{size:,.0f}", f"{1000 * save:.1f}", f"{1000 * load:.1f}")
+        )
+    console.table(
+        ["what is in the file", "KB", "ms to save", "ms to load"], rows
+    )
+    console.say(
+        "Adam keeps two more numbers for each weight: three times the size."
+    )
 
 
 def in_short(symptom: str) -> str:
     """The first words of a symptom, without the exception's name: as much as a table has room."""
-    words = re.sub(r"^\w+: (Error.*?: )?", "", symptom)
+    words = re.sub(r"^\w+: (Error.*?:\s)?", "", symptom)
     return textwrap.shorten(words, 26, placeholder="…")
 
 
 def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
-    """Walk into every trap of saving a model, and out again."""
+    """Walk into the traps of saving a model, and out again."""
     console.opening(__doc__)
     torch.manual_seed(seed)
     data, test = some_digits()
@@ -427,19 +492,28 @@ def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
         show_sizes_and_times(folder)
         curves = {
             "never_stopped": never_stopped,
-            "optimizer_loaded": optimizer_loaded(folder / "checkpoint.pt", data),
-            "optimizer_forgotten": optimizer_forgotten(folder / "checkpoint.pt", data),
+            "optimizer_loaded": optimizer_loaded(
+                folder / "checkpoint.pt", data
+            ),
+            "optimizer_forgotten": optimizer_forgotten(
+                folder / "checkpoint.pt", data
+            ),
         }
 
     console.section("Every trap and its way out")
-    rows = [(trap.title, in_short(trap.symptom), mend) for mend, trap in made.items()]
+    rows = [
+        (trap.title, in_short(trap.symptom), mend)
+        for mend, trap in made.items()
+    ]
     console.table(["trap", "symptom", "mend"], rows)
     console.remember(
         "Save state_dict(): the model's, and to go on training the optimizer's too.",
         "Load with weights_only=True and map_location; then eval(), or train() to go on.",
         "weights_only=False may run code from the file: only for files of your own.",
     )
-    look = "IMAGES: the loss after a stop, with the optimizer loaded or forgotten"
+    look = (
+        "IMAGES: the loss after a stop, with the optimizer loaded or forgotten"
+    )
     with board("save-load-demo", logdir, look) as writer:
         for name, losses in curves.items():
             for step, loss in enumerate(losses, 60 - len(losses)):

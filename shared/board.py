@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,17 +22,21 @@ def board(
     resume: Path | None = None,
     first_step: int | None = None,
 ) -> Iterator[SummaryWriter]:
-    """Open a new run's folder; when all is done say how to open it, and what to look at there.
+    """Open a new run's folder; at the end say how to look at it, and at what.
 
-    The folder is writer.log_dir. With resume, a run's folder, the curves go on in it: whatever an
-    interrupted run logged at first_step or later is dropped. A folder that can't be written and a
-    full disk end the command with exit code 1.
+    The folder is writer.log_dir. With resume, a run's folder, the curves go on
+    in it: whatever an interrupted run logged at first_step or later is dropped.
+    A folder that can't be written and a full disk end the command with exit
+    code 1.
     """
     try:
         folder = resume or _new_folder(logdir / lesson)
         writer = SummaryWriter(str(folder), purge_step=first_step)
     except OSError as error:
-        fail(f"Can't write to {logdir}: {error.strerror}.", "choose another folder with --logdir")
+        fail(
+            f"Can't write to {logdir}: {error.strerror}.",
+            "choose another folder with --logdir",
+        )
     try:
         yield writer
         writer.close()
@@ -59,6 +64,20 @@ def _new_folder(parent: Path) -> Path:
         folder = parent / f"{name}-{number + 1}"
     folder.mkdir()
     return folder
+
+
+def log_settings(
+    writer: SummaryWriter,
+    settings: dict[str, Any],
+    results: dict[str, float],
+    step: int,
+) -> None:
+    """Log a run's settings beside its results, for the tab HPARAMS."""
+    plain = {
+        n: v if type(v) in (int, float) else str(v) for n, v in settings.items()
+    }
+    named = {f"result/{name}": value for name, value in results.items()}
+    writer.add_hparams(plain, named, run_name=".", global_step=step)
 
 
 def tensorboard_command(logdir: Path) -> str:

@@ -16,18 +16,23 @@ from typing import Literal, NamedTuple
 
 from rich.markup import escape
 
-from shared import downloads
 from shared.console import console, table
+from shared.datasets import downloads
 from shared.options import DATA, LOGS
 
 INSTALL = "python -m pip install -r requirements.txt"
 REINSTALL = "python -m pip install --force-reinstall -r requirements.txt"
-OTHER_BUILD = "choose another build of PyTorch: https://pytorch.org/get-started/locally"
+OTHER_BUILD = (
+    "choose another build of PyTorch: https://pytorch.org/get-started/locally"
+)
 GIB = 2**30
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; a note is fine, but good to know. next_step may be empty."""
+    """One thing that was looked at.
+
+    A note is fine, but good to know. next_step may be empty.
+    """
 
     name: str
     value: str
@@ -36,34 +41,43 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything once; takes some seconds, most of them to import torch."""
-    looks = (_python, _pytorch, _cuda, _mps, _processor, _memory, _data_sets, _tensorboard, _disk)
+    """Look at everything once; takes some seconds, mostly to import torch."""
+    looks = [_python, _pytorch, _cuda, _mps, _processor, _memory]
+    looks += [_data_sets, _tensorboard, _disk]
     return [finding for look in looks for finding in look()]
 
 
 def show_findings(findings: list[Finding], as_json: bool) -> None:
-    """Print a table and every next step, or one JSON object with a member for each finding."""
+    """Print a table and every next step, or one JSON object.
+
+    The object has a member for each finding.
+    """
     if as_json:
         members = {finding.name: finding._asdict() for finding in findings}
-        console.print(json.dumps(members, indent=2), markup=False, soft_wrap=True)
+        text = json.dumps(members, indent=2)
+        console.print(text, markup=False, soft_wrap=True)
         return
     marks = {"good": "✓", "note": "·", "bad": "✗"}
-    table(
-        ["", "what", "this machine"],
-        [(marks[f.verdict], f.name, escape(f.value)) for f in findings],
-    )
+    rows = [(marks[f.verdict], f.name, escape(f.value)) for f in findings]
+    table(["", "what", "this machine"], rows)
     for finding in findings:
         if finding.next_step:
-            step = f"{marks[finding.verdict]} {finding.name}: {finding.next_step}"
-            console.print(step, markup=False, soft_wrap=True)  # a command must stay in one line
+            mark = marks[finding.verdict]
+            step = f"{mark} {finding.name}: {finding.next_step}"
+            # a command must stay in one line
+            console.print(step, markup=False, soft_wrap=True)
 
 
 def _python() -> Iterator[Finding]:
-    yield Finding("Python", f"{platform.python_version()} on {platform.system()}", "good")
+    value = f"{platform.python_version()} on {platform.system()}"
+    yield Finding("Python", value, "good")
 
 
 def _module(name: str) -> ModuleType | Exception:
-    """An imported module, or why it can't be imported: a broken one can raise anything."""
+    """An imported module, or why it can't be imported.
+
+    A broken one can raise anything.
+    """
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -76,7 +90,8 @@ def _pytorch() -> Iterator[Finding]:
         if isinstance(module, ModuleNotFoundError):
             yield Finding(name, "not installed", "bad", INSTALL)
         elif isinstance(module, Exception):
-            yield Finding(name, f"broken: {_first_line(module)}", "bad", REINSTALL)
+            value = f"broken: {_first_line(module)}"
+            yield Finding(name, value, "bad", REINSTALL)
         else:
             yield Finding(name, module.__version__, "good")
     if not any(isinstance(module, Exception) for module in found.values()):
@@ -84,27 +99,30 @@ def _pytorch() -> Iterator[Finding]:
 
 
 def _fit() -> Finding:
-    """Call an operator that torchvision compiled against one release of torch."""
+    """Call an operator that torchvision compiled for one release of torch."""
     import torch
     from torchvision.ops import nms
 
-    boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 3]])  # they overlap by three quarters
+    name = "torch with torchvision"
+    # the boxes overlap by three quarters
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 3]])
     try:
         kept = nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5).tolist()
     except Exception as error:
-        return Finding("torch with torchvision", _first_line(error), "bad", REINSTALL)
+        return Finding(name, _first_line(error), "bad", REINSTALL)
     if kept != [0]:
-        return Finding("torch with torchvision", "give a wrong result", "bad", REINSTALL)
-    return Finding("torch with torchvision", "fit together", "good")
+        return Finding(name, "give a wrong result", "bad", REINSTALL)
+    return Finding(name, "fit together", "good")
 
 
 def _cuda() -> Iterator[Finding]:
-    """The build, the driver, and each GPU with a small sum really done on it."""
+    """The build, the driver, and each GPU, with a small sum done on it."""
     torch = _module("torch")
     if isinstance(torch, Exception):
         return
     driver = _nvidia_driver()
-    with warnings.catch_warnings(record=True) as said:  # a driver too old is only warned of
+    # a driver too old is only warned of
+    with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         works = torch.cuda.is_available()
     yield _build(torch, works, driver)
@@ -114,26 +132,36 @@ def _cuda() -> Iterator[Finding]:
             yield _gpu(torch, index)
         yield _bf16("cuda")
     elif driver and torch.version.cuda:
-        reason = _first_line(said[0].message) if said else "PyTorch finds no GPU through it"
-        yield Finding("driver", f"{driver}: {reason}", "bad", f"update it, or {OTHER_BUILD}")
+        reason = "PyTorch finds no GPU through it"
+        if said:
+            reason = _first_line(said[0].message)
+        next_step = f"update it, or {OTHER_BUILD}"
+        yield Finding("driver", f"{driver}: {reason}", "bad", next_step)
 
 
 def _build(torch: ModuleType, works: bool, driver: str) -> Finding:
+    name = "PyTorch's build"
     if torch.version.cuda or torch.version.hip:
-        kind = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
+        kind = f"ROCm {torch.version.hip}"
+        if torch.version.cuda:
+            kind = f"CUDA {torch.version.cuda}"
         if works:
-            return Finding("PyTorch's build", kind, "good")
-        return Finding("PyTorch's build", f"{kind}, but no GPU that it can use", "note")
+            return Finding(name, kind, "good")
+        return Finding(name, f"{kind}, but no GPU that it can use", "note")
     if driver:
-        return Finding("PyTorch's build", "CPU only, beside an NVIDIA GPU", "note", OTHER_BUILD)
-    return Finding("PyTorch's build", "CPU only", "good")
+        value = "CPU only, beside an NVIDIA GPU"
+        return Finding(name, value, "note", OTHER_BUILD)
+    return Finding(name, "CPU only", "good")
 
 
 def _nvidia_driver() -> str:
-    """The version of NVIDIA's driver; empty where there is none, or where it doesn't answer."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    """The version of NVIDIA's driver; empty where there is none or no reply."""
+    query = ["--query-gpu=driver_version", "--format=csv,noheader"]
+    command = ["nvidia-smi", *query]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return answer.stdout.partition("\n")[0].strip()
@@ -145,8 +173,10 @@ def _gpu(torch: ModuleType, index: int) -> Finding:
         title = torch.cuda.get_device_name(index)
         free, total = torch.cuda.mem_get_info(index)
         assert torch.ones(2, device=f"cuda:{index}").sum().item() == 2
-    except Exception as error:  # out of memory, in use by another, too old for this build
-        return Finding(name, _first_line(error), "bad", f"free it, or {OTHER_BUILD}")
+    except Exception as error:
+        # out of memory, in use by another, too old for this build
+        next_step = f"free it, or {OTHER_BUILD}"
+        return Finding(name, _first_line(error), "bad", next_step)
     return Finding(name, f"{title}, {_gib(free)} of {_gib(total)} free", "good")
 
 
@@ -161,13 +191,14 @@ def _mps() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    yield Finding("CPU cores", str(_cores()), "good" if _cores() > 1 else "note")
+    verdict = "good" if _cores() > 1 else "note"
+    yield Finding("CPU cores", str(_cores()), verdict)
     if not isinstance(_module("torch"), Exception):
         yield _bf16("cpu")
 
 
 def _cores() -> int:
-    """How many cores this process may use, which can be fewer than the machine has."""
+    """How many cores this process may use: perhaps fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -179,7 +210,8 @@ def _bf16(device_type: str) -> Finding:
     name = f"bf16 on the {'CPU' if device_type == 'cpu' else 'GPU'}"
     if bf16_in_hardware(device_type):
         return Finding(name, "in hardware", "good")
-    return Finding(name, "not in hardware: works, but is no faster than float32", "note")
+    value = "not in hardware: works, but is no faster than float32"
+    return Finding(name, value, "note")
 
 
 def _memory() -> Iterator[Finding]:
@@ -188,16 +220,19 @@ def _memory() -> Iterator[Finding]:
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         yield Finding("memory", "unknown", "note")
     else:
-        yield Finding("memory", _gib(size), "good" if size >= 4 * GIB else "note")
+        verdict = "good" if size >= 4 * GIB else "note"
+        yield Finding("memory", _gib(size), verdict)
 
 
 def _data_sets() -> Iterator[Finding]:
     for name in downloads.SETS:
         reader = "torch" if name in downloads.EMBEDDED_SHA256 else "torchvision"
         if not downloads.is_there(name, DATA):
-            yield Finding(name, "not here", "note", f"python cli.py data get {name}")
+            next_step = f"python cli.py data get {name}"
+            yield Finding(name, "not here", "note", next_step)
         elif isinstance(_module(reader), Exception):
-            yield Finding(name, f"here, but {reader} is needed to check it", "note")
+            value = f"here, but {reader} is needed to check it"
+            yield Finding(name, value, "note")
         elif downloads.is_whole(name, DATA):
             yield Finding(name, "whole", "good")
         else:
@@ -206,20 +241,23 @@ def _data_sets() -> Iterator[Finding]:
 
 def _tensorboard() -> Iterator[Finding]:
     tensorboard, board = _module("tensorboard"), _module("shared.board")
+    name = "TensorBoard"
     if isinstance(tensorboard, Exception):
-        yield Finding("TensorBoard", _first_line(tensorboard), "bad", INSTALL)
+        yield Finding(name, _first_line(tensorboard), "bad", INSTALL)
     elif isinstance(board, Exception):
-        yield Finding("TensorBoard", f"PyTorch can't use it: {_first_line(board)}", "bad", INSTALL)
+        value = f"PyTorch can't use it: {_first_line(board)}"
+        yield Finding(name, value, "bad", INSTALL)
     else:
-        yield Finding(
-            "TensorBoard", tensorboard.version.VERSION, "good", board.tensorboard_command(LOGS)
-        )
+        version = tensorboard.version.VERSION
+        command = board.tensorboard_command(LOGS)
+        yield Finding(name, version, "good", command)
 
 
 def _disk() -> Iterator[Finding]:
     folder = LOGS if LOGS.is_dir() else LOGS.parent
     if not os.access(folder, os.W_OK):
-        yield Finding("logs", f"can't write to {folder}", "bad", "give each lesson a --logdir")
+        value = f"can't write to {folder}"
+        yield Finding("logs", value, "bad", "give each lesson a --logdir")
         return
     free = shutil.disk_usage(folder).free
     verdict, step = ("good", "") if free > GIB else ("note", "free some space")

@@ -1,36 +1,46 @@
-"""Networks that a lesson has built in full view; later lessons import them from here."""
+"""Networks that a lesson has built in full view, for later lessons."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from shared.datasets.image_set import channel_statistics
+
 
 class Normalize(nn.Module):
-    """Turn uint8 images (N, 3, H, W) into floats of mean 0 and standard deviation 1 by channel.
+    """uint8 images (N, C, H, W) to floats: each channel of mean 0 and std 1.
 
-    mean and std (3,) are buffers: they travel in the state_dict, so a trained model can't be used
-    with another normalisation than the one that it was trained with.
+    mean and std (C,) are buffers: they travel in the state_dict, so a trained
+    model can't be used with another normalisation than in its training.
     """
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.view(3, 1, 1))
-        self.register_buffer("std", std.view(3, 1, 1))
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         images = (images.float() / 255 - self.mean) / self.std
-        return images.contiguous(memory_format=torch.channels_last)  # the faster layout in memory
+        return images.contiguous(
+            memory_format=torch.channels_last
+        )  # the faster layout in memory
 
 
 class CifarNet(nn.Sequential):
     """The course's CNN: images (N, 3, 32, 32) in, logits (N, num_classes) out.
 
-    With 10 classes it has 145,578 parameters. activation "none" leaves the layers linear, "relu"
-    puts a ReLU behind each of them but the last. Raises ValueError for any other activation.
+    With 10 classes it has 145,578 parameters. activation "none" leaves the
+    layers linear, "relu" puts a ReLU behind each of them but the last. Raises
+    ValueError for any other activation.
     """
 
     def __init__(self, num_classes: int = 10, activation: str = "none") -> None:
         if activation not in ("none", "relu"):
-            raise ValueError(f"activation must be none or relu, not {activation!r}")
+            raise ValueError(
+                f"activation must be none or relu, not {activation!r}"
+            )
         act = nn.ReLU if activation == "relu" else nn.Identity
         super().__init__(
             nn.Conv2d(3, 32, 5, padding=2),  # (N, 32, 32, 32)
@@ -47,3 +57,23 @@ class CifarNet(nn.Sequential):
             act(),
             nn.Linear(64, num_classes),
         )
+
+
+def normalized(net: nn.Module, images: Tensor) -> nn.Sequential:
+    """A network behind the normalisation that its training images need."""
+    normalize = Normalize(*channel_statistics(images))
+    model = nn.Sequential(OrderedDict(normalize=normalize, net=net))
+    return model.to(images.device, memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def layer_table(
+    layers: Iterable[nn.Module], x: Tensor
+) -> list[tuple[str, tuple[int, ...], str]]:
+    """For each layer: its name, the shape of x after it, its parameters."""
+    rows = []
+    for layer in layers:
+        x = layer(x)
+        count = sum(parameter.numel() for parameter in layer.parameters())
+        rows.append((type(layer).__name__, tuple(x.shape), f"{count:,}"))
+    return rows

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from shared.downloads import is_there
+from shared.datasets.downloads import is_there
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "logs"
 DATA = ROOT / "data"
+EDGES = "-1 -1 -1 -1 8 -1 -1 -1 -1"  # a kernel, row by row
 
 
 def _finite(value: float) -> float:
@@ -20,9 +21,25 @@ def _finite(value: float) -> float:
     return value
 
 
+def _nine_numbers(value: str) -> str:
+    numbers = value.replace(",", " ").split()
+    try:
+        far = any(not abs(float(number)) <= 100 for number in numbers)
+    except ValueError:
+        far = True
+    if far or len(numbers) != 9:
+        raise typer.BadParameter(
+            f"{value!r} is not nine numbers from -100 to 100, row by row, "
+            "such as '0 1 0 1 -4 1 0 1 0'."
+        )
+    return " ".join(numbers)
+
+
 def _device_name(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
-        raise typer.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps.")
+        raise typer.BadParameter(
+            f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps."
+        )
     return value
 
 
@@ -30,37 +47,83 @@ def _image_source(value: str) -> str:
     """Settle what auto means here and now, and where a relative path leads."""
     if value == "auto":
         return "cifar10" if is_there("cifar10", DATA) else "photo-digits"
-    return value if value in ("cifar10", "photo-digits") else str(Path(value).resolve())
+    by_name = value in ("cifar10", "photo-digits")
+    return value if by_name else str(Path(value).resolve())
 
 
-LogDir = Annotated[Path, typer.Option(help="Folder for TensorBoard logs.", show_default="logs")]
-Epochs = Annotated[int, typer.Option(min=1, help="How often to go through the training images.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in one optimizer step.")]
-LearningRate = Annotated[float, typer.Option("--lr", min=0, callback=_finite, help="Step size.")]
+LogDir = Annotated[
+    Path, typer.Option(help="Folder for TensorBoard logs.", show_default="logs")
+]
+Stride = Annotated[
+    int, typer.Option(min=1, max=4, help="Pixels from stop to stop.")
+]
+Padding = Annotated[
+    int, typer.Option(min=0, max=2, help="Rings of zeros round the image.")
+]
+Kernel = Annotated[
+    str,
+    typer.Option(
+        metavar='"9 NUMBERS"',
+        callback=_nine_numbers,
+        help="A kernel of your own, row by row; the default finds edges.",
+    ),
+]
+Epochs = Annotated[
+    int,
+    typer.Option(min=1, help="How often to go through the training images."),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Images in one optimizer step.")
+]
+LearningRate = Annotated[
+    float, typer.Option("--lr", min=0, callback=_finite, help="Step size.")
+]
 Momentum = Annotated[
-    float, typer.Option(min=0, max=1, callback=_finite, help="Share of the last step to keep.")
+    float,
+    typer.Option(
+        min=0, max=1, callback=_finite, help="Share of the last step to keep."
+    ),
+]
+Activation = Annotated[
+    Literal["none", "relu"],
+    typer.Option(help="What follows each layer but the last."),
+]
+Augment = Annotated[
+    bool,
+    typer.Option(
+        "--augment", help="Shift and mirror the training images at random."
+    ),
+]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download", help="With --data cifar10: download it first (170 MB)."
+    ),
 ]
 Precision = Annotated[
-    Literal["float32", "bf16"], typer.Option(help="bf16: half the bits, faster where built in.")
+    Literal["float32", "bf16"],
+    typer.Option(help="bf16: half the bits, faster where built in."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same numbers.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many images of each set.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same numbers.")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Use only so many images of each set.")
+]
 Images = Annotated[
     str,
     typer.Option(
         "--data",
         metavar="auto|cifar10|photo-digits|PATH",
         callback=_image_source,
-        help="Which images: auto is CIFAR-10 where it is downloaded, else photo-digits.",
+        help="auto: CIFAR-10 where it is downloaded, else photo-digits.",
     ),
 ]
 Device = Annotated[
     str,
-    typer.Option(metavar="auto|cpu|cuda|cuda:N|mps", callback=_device_name, help="Where to run."),
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on after the last whole epoch of the newest run.")
-]
-RunFolder = Annotated[
-    Path | None, typer.Argument(metavar="RUN", help="With --resume: go on with this run instead.")
+    typer.Option(
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        callback=_device_name,
+        help="Where to run.",
+    ),
 ]

@@ -1,47 +1,62 @@
-"""What every test may use: the command line in this process, and a reader of TensorBoard files."""
+"""What every test may use.
 
+The command line in this process, and a reader of TensorBoard files.
+"""
+
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # one thread of PyTorch a worker
+
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
 from typer.testing import CliRunner, Result
 
 from cli import app
 
 
 def pytest_addoption(parser):
-    parser.addoption("--real-data", type=Path, help="folder with the real cifar10/ and MNIST/")
+    parser.addoption(
+        "--real-data",
+        type=Path,
+        help="folder with the real cifar10/ and MNIST/",
+    )
 
 
 @pytest.fixture
 def real_data(request) -> Path:
     """The folder that --real-data names."""
     folder = request.config.getoption("--real-data")
-    assert folder, "say where the real data is: pytest -m real_data --real-data DIR"
+    hint = "say where the real data is: pytest -m real_data --real-data DIR"
+    assert folder, hint
     return folder
 
 
 @pytest.fixture
 def run_cli(monkeypatch) -> Callable[..., Result]:
-    """run_cli("conv-demo", "--stride", 2) runs one command as a user at 80 columns would."""
+    """run_cli("conv-demo", "--stride", 2) runs one command at 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture
 def read_events() -> Callable[[Path], EventAccumulator]:
-    """read_events(folder) reads back what a run wrote, with nothing left out."""
+    """read_events(folder) reads back what a run wrote, leaving nothing out."""
+    everything = {"images": 0, "scalars": 0}
 
     def read(folder: Path) -> EventAccumulator:
-        return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0}).Reload()
+        events = EventAccumulator(str(folder), size_guidance=everything)
+        return events.Reload()
 
     return read
 
 
 @pytest.fixture
 def only_run() -> Callable[[Path, str], Path]:
-    """only_run(logdir, "conv-demo") is the folder of the one run that lesson made there."""
+    """only_run(logdir, "conv-demo") is the folder of that lesson's one run."""
 
     def folder(logdir: Path, lesson: str) -> Path:
         (run,) = (logdir / lesson).iterdir()
@@ -52,10 +67,13 @@ def only_run() -> Callable[[Path, str], Path]:
 
 @pytest.fixture
 def width() -> Callable[[str], int]:
-    """The widest line of an output, without the command to copy, which is never broken."""
+    """The widest line of an output, without the command to copy.
+
+    That one is never broken.
+    """
 
     def widest(output: str) -> int:
-        lines = output.splitlines()
-        return max(len(line) for line in lines if not line.startswith("In TensorBoard: "))
+        lines, command = output.splitlines(), "In TensorBoard: "
+        return max(len(line) for line in lines if not line.startswith(command))
 
     return widest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import downloads
+from shared.datasets import downloads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +24,8 @@ def test_the_list_says_what_is_here_and_how_to_get_the_rest(run_cli, root):
     (root / "MNIST" / "raw").mkdir(parents=True)
     result = run_cli("data")
     assert result.exit_code == 0, result.output
-    assert "To get cifar10: python cli.py data get cifar10" in result.stdout.splitlines()
+    how = "To get cifar10: python cli.py data get cifar10"
+    assert how in result.stdout.splitlines()
     assert "To get mnist" not in result.stdout
     for name in downloads.SETS:
         assert name in result.stdout
@@ -39,7 +40,9 @@ def test_check_accepts_what_is_missing(run_cli, root, monkeypatch):
     assert result.stdout.count("· not here") == 2
 
 
-def test_check_names_what_is_damaged_and_the_command(run_cli, root, monkeypatch):
+def test_check_names_what_is_damaged_and_the_command(
+    run_cli, root, monkeypatch
+):
     monkeypatch.setattr(downloads, "_sha256", downloads.EMBEDDED_SHA256.get)
     (root / "cifar-10-batches-py").mkdir(parents=True)
     result = run_cli("data", "check")
@@ -51,7 +54,9 @@ def test_check_names_what_is_damaged_and_the_command(run_cli, root, monkeypatch)
     assert next_step.endswith("python cli.py data get cifar10")
 
 
-def test_check_finds_an_embedded_set_that_came_out_otherwise(run_cli, root, monkeypatch):
+def test_check_finds_an_embedded_set_that_came_out_otherwise(
+    run_cli, root, monkeypatch
+):
     known = downloads.EMBEDDED_SHA256["photo-digits"]
     monkeypatch.setattr(downloads, "_sha256", lambda name: known)
     result = run_cli("data", "check")
@@ -79,16 +84,22 @@ def test_wrong_options_exit_2(run_cli, root, words):
 
 
 def trickle(listener: socket.socket, begun: threading.Event) -> None:
-    """Promise a million bytes, send a hundred, and then no more until the other side goes."""
+    """Promise a million bytes, and send a hundred.
+
+    No more come until the other side goes.
+    """
     connection, _ = listener.accept()
     with connection:
         connection.recv(4096)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(100))
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+        connection.sendall(head + bytes(100))
         begun.set()
         connection.recv(1)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console only")
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows sends Ctrl-C to a whole console only"
+)
 def test_ctrl_c_ends_a_download_and_keeps_nothing(tmp_path):
     for folder in ("lessons", "shared"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -96,15 +107,18 @@ def test_ctrl_c_ends_a_download_and_keeps_nothing(tmp_path):
     shutil.copy(ROOT / "cli.py", tmp_path)
     begun = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=trickle, args=(listener, begun), daemon=True).start()
+        pair = (listener, begun)
+        threading.Thread(target=trickle, args=pair, daemon=True).start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        words = ["data", "get", "cifar10", "--mirror", address]
         process = subprocess.Popen(
-            [sys.executable, "cli.py", "data", "get", "cifar10", "--mirror", address],
+            [sys.executable, "cli.py", *words],
             cwd=tmp_path,
             env={**os.environ, "no_proxy": "127.0.0.1"},
             stderr=subprocess.PIPE,
             text=True,
-            # a shell that runs the tests in the background has switched Ctrl-C off
+            # a shell that runs the tests in the background has switched
+            # Ctrl-C off
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert begun.wait(60)

@@ -1,4 +1,4 @@
-"""What a learner sees: TensorBoard on the logs of real runs, in a real browser."""
+"""What a learner sees: TensorBoard on logs of real runs, in a real browser."""
 
 import csv
 import os
@@ -18,15 +18,17 @@ from selenium.webdriver.chrome.service import Service
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 if not (BROWSER and DRIVER) and not os.environ.get("CI"):
-    pytest.skip("no Chromium with chromedriver on this machine", allow_module_level=True)
+    pytest.skip(
+        "no Chromium with chromedriver on this machine", allow_module_level=True
+    )
 
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory) -> Path:
     """The logs of conv-demo and of a short train-cifar."""
     folder = tmp_path_factory.mktemp("logs")
-    cifar = ("train-cifar", "--data", "photo-digits", "--epochs", "3", "--limit", "1000")
-    for words in (("conv-demo",), cifar):
+    short = ("--data", "photo-digits", "--epochs", "3", "--limit", "1000")
+    for words in (("conv-demo",), ("train-cifar", *short)):
         command = [sys.executable, "cli.py", *words, "--logdir", str(folder)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
     return folder
@@ -36,13 +38,17 @@ def logdir(tmp_path_factory) -> Path:
 def address(logdir, tmp_path_factory):
     """The address of a TensorBoard on those logs."""
     said = tmp_path_factory.mktemp("tensorboard") / "said"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0"]
+    tensorboard = [sys.executable, "-m", "tensorboard.main"]
+    command = [*tensorboard, "--logdir", str(logdir), "--port", "0"]
     with said.open("w") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT
+        )
     found = None
     while not found:
         assert server.poll() is None, said.read_text()
-        found = [word for word in said.read_text().split() if word.startswith("http://localhost")]
+        words, start = said.read_text().split(), "http://localhost"
+        found = [word for word in words if word.startswith(start)]
         time.sleep(0.1)
     yield found[0]
     server.terminate()
@@ -53,20 +59,23 @@ def address(logdir, tmp_path_factory):
 def browser():
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for switch in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1400,1400"):
+    switches = ("headless=new", "no-sandbox", "disable-gpu")
+    for switch in (*switches, "window-size=1400,1400"):
         options.add_argument(f"--{switch}")
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     yield driver
     driver.quit()
 
 
-# TensorBoard is made of nested web components: this reads the text and pictures of all of them.
+# TensorBoard is made of nested web components: this reads the text and pictures
+# of all of them.
 EVERYTHING = """
 const texts = [], pictures = [];
 const walk = node => {
   if (["STYLE", "SCRIPT"].includes(node.tagName)) return;
   if (node.nodeType === 3) texts.push(node.textContent);
-  if (node.tagName === "IMG" && node.naturalWidth) pictures.push(node.naturalWidth);
+  const width = node.tagName === "IMG" && node.naturalWidth;
+  if (width) pictures.push(width);
   if (node.shadowRoot) walk(node.shadowRoot);
   node.childNodes.forEach(walk);
 };
@@ -76,7 +85,10 @@ return [texts.join("").replace(/\\s/g, ""), pictures];
 
 
 def look_until(browser, *words: str, pictures: int = 0) -> Image.Image:
-    """Wait until the page shows all the words and so many pictures; return a screenshot."""
+    """Wait until the page shows all the words and so many pictures.
+
+    Returns a screenshot.
+    """
     for _ in range(120):
         text, widths = browser.execute_script(EVERYTHING)
         if all(word in text for word in words) and len(widths) >= pictures:
@@ -87,31 +99,38 @@ def look_until(browser, *words: str, pictures: int = 0) -> Image.Image:
     raise AssertionError(f"not seen: {missing}, pictures: {widths}, in {text}")
 
 
-def test_scalars_are_drawn_as_curves_with_the_values_of_the_run(browser, address, logdir):
+def test_scalars_are_drawn_as_curves_with_the_values_of_the_run(
+    browser, address, logdir
+):
     (metrics,) = logdir.glob("train-cifar/*/metrics.csv")
     with metrics.open() as file:
         last = list(csv.DictReader(file))[-1]
-    for group, column in (("accuracy", "test_accuracy"), ("loss", "test_loss")):
-        browser.get(f"{address}?runFilter=train-cifar&tagFilter={group}%2Ftest#timeseries")
+    for group, column in (("accuracy", "val_accuracy"), ("loss", "val_loss")):
+        filters = f"runFilter=train-cifar&tagFilter={group}%2Fval"
+        browser.get(f"{address}?{filters}#timeseries")
         value = f"{float(last[column]):.4f}".rstrip("0")
-        screenshot = look_until(browser, f"{group}/test", value)
+        screenshot = look_until(browser, f"{group}/val", value)
         chart = screenshot.convert("RGB").crop((250, 250, 700, 600))
         colours = chart.getcolors(chart.width * chart.height)
-        vivid = [count for count, colour in colours if max(colour) - min(colour) > 40]
+        vivid = [
+            count for count, colour in colours if max(colour) - min(colour) > 40
+        ]
         assert sum(vivid) > 100, "no coloured curve in sight"
 
 
 def test_images_are_shown(browser, address):
     browser.get(f"{address}#images")
     browser.refresh()
-    tags = [f"images/{name}" for name in ("original", "blur", "sharpen", "edges", "input")]
-    look_until(browser, "figures/confusion", "figures/predictions", *tags, pictures=7)
+    names = ("original", "blur", "sharpen", "edges", "input")
+    tags = ["figures/confusion", "figures/predictions"]
+    tags += [f"images/{name}" for name in names]
+    look_until(browser, *tags, pictures=7)
 
 
 def test_hyperparameters_stand_beside_the_result(browser, address):
     browser.get(f"{address}#hparams")
     browser.refresh()
-    look_until(browser, "batch_size", "momentum", "result/best")
+    look_until(browser, "batch_size", "momentum", "result/test_accuracy")
 
 
 def test_the_runs_are_listed_by_lesson_and_time(address, logdir):

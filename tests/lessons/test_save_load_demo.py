@@ -70,7 +70,9 @@ def test_accuracy_is_the_share_of_right_labels(model, data):
 
 
 def test_a_whole_model_is_refused(path, model, data, score):
-    with pytest.raises(UnpicklingError, match="Sequential was not an allowed global"):
+    with pytest.raises(
+        UnpicklingError, match="Sequential was not an allowed global"
+    ):
         lesson.whole(path, model, data[1])
     assert lesson.numbers(path, model, data[1]) == score
 
@@ -86,7 +88,9 @@ def test_a_pickle_runs_code_unless_weights_only(path, tmp_path):
 
 
 def test_a_whole_model_needs_its_class(tmp_path):
-    assert lesson.class_left(tmp_path).startswith("AttributeError: Can't get attribute 'Net'")
+    assert lesson.class_left(tmp_path).startswith(
+        "AttributeError: Can't get attribute 'Net'"
+    )
     assert lesson.class_in_code(tmp_path) == "<All keys matched successfully>"
 
 
@@ -99,7 +103,9 @@ def test_without_parentheses_the_method_is_saved(path, model, data, score):
 
 
 def test_names_must_match(weights, data, score):
-    with pytest.raises(RuntimeError, match=r"(?s)Missing.*output.*Unexpected.*head"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)Missing.*output.*Unexpected.*head"
+    ):
         lesson.renamed_layer(weights, data[1])
     assert lesson.renamed_in_file(weights, data[1]) == score
 
@@ -110,7 +116,9 @@ def test_not_strict_leaves_the_head_untrained(weights, data):
     assert lesson.only_the_head(weights, *data) > 0.9
 
 
-def test_data_parallel_puts_a_prefix_before_every_name(path, model, data, score):
+def test_data_parallel_puts_a_prefix_before_every_name(
+    path, model, data, score
+):
     with pytest.raises(RuntimeError, match=r"Unexpected.*module\.body\.weight"):
         lesson.prefix(path, model, data[1])
     saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -119,7 +127,9 @@ def test_data_parallel_puts_a_prefix_before_every_name(path, model, data, score)
 
 
 def test_a_gpu_that_is_not_here(path, model, data, score):
-    with pytest.raises(RuntimeError, match="Attempting to deserialize object on"):
+    with pytest.raises(
+        RuntimeError, match="Attempting to deserialize object on"
+    ):
         lesson.no_such_gpu(path, model, data[1])
     assert lesson.onto_the_cpu(path, model, data[1]) == score
 
@@ -142,9 +152,13 @@ def test_eval_decides_what_a_loaded_model_reads(path, data):
     assert lesson.eval_called(path, data[1]) > 0.95
 
 
-def test_only_with_the_optimizer_training_goes_on_bit_for_bit(path, trained, data):
+def test_only_with_the_optimizer_training_goes_on_bit_for_bit(
+    path, trained, data
+):
     model, optimizer = copy.deepcopy(trained)
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path)
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path
+    )
     never_stopped = lesson.train(model, optimizer, data[0])
     assert lesson.optimizer_loaded(path, data[0]) == never_stopped
     forgotten = lesson.optimizer_forgotten(path, data[0])
@@ -163,8 +177,14 @@ def test_half_a_file_is_no_file(path):
 @pytest.mark.parametrize(
     ("symptom", "short"),
     [
-        ("TypeError: Expected it to be otherwise than it is", "Expected it to be…"),
-        ("RuntimeError: Error(s) in loading X: Missing key(s): a", "Missing key(s): a"),
+        (
+            "TypeError: Expected it to be otherwise than it is",
+            "Expected it to be…",
+        ),
+        (
+            "RuntimeError: Error(s) in loading X: Missing key(s): a",
+            "Missing key(s): a",
+        ),
         ("accuracy 9.8%", "accuracy 9.8%"),
         ("code ran: True", "code ran: True"),
     ],
@@ -173,14 +193,18 @@ def test_symptoms_in_short(symptom, short):
     assert lesson.in_short(symptom) == short
 
 
-def test_command_makes_every_mistake_and_logs_the_losses(run_cli, read_events, only_run, tmp_path):
+def test_command_makes_every_mistake_and_logs_the_losses(
+    run_cli, read_events, only_run, tmp_path
+):
     result = run_cli("save-load-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
     output = " ".join(result.output.split())
     for symptom in SYMPTOMS:
         assert symptom in output
     assert result.output.count("Mistake: ") == 13
-    table = result.output.partition("Every trap and its way out")[2].partition("╭")[0]
+    table = result.output.partition("Every trap and its way out")[2].partition(
+        "╭"
+    )[0]
     rows = table.partition("─ \n")[2].strip().splitlines()
     assert len(rows) == 13  # none is broken in two
     assert "\x1b" not in result.output
@@ -194,7 +218,10 @@ def test_command_makes_every_mistake_and_logs_the_losses(run_cli, read_events, o
         "resume/optimizer_forgotten",
     }
     straight, loaded, forgotten = (
-        [(event.step, event.value) for event in events.Scalars(f"resume/{name}")]
+        [
+            (event.step, event.value)
+            for event in events.Scalars(f"resume/{name}")
+        ]
         for name in ("never_stopped", "optimizer_loaded", "optimizer_forgotten")
     )
     assert [step for step, _ in straight] == list(range(60))

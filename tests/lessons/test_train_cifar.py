@@ -1,126 +1,210 @@
-"""train-cifar: its functions, the run's folder, and above all that a killed run loses nothing."""
+"""train-cifar: its functions, the run's folder, and stopped runs.
+
+Above all, a killed run loses nothing.
+"""
 
 import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
 from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from cli import app
 from lessons import train_cifar as lesson
-from shared.checkpoint import load_checkpoint
-from shared.datasets import ImageSet, photo_digits
+from shared.datasets.embedded import photo_digits
+from shared.datasets.image_set import ImageSet
 from shared.options import ROOT
+from shared.training.checkpoint import load_checkpoint
 
 made_once = cache(photo_digits)
 SMALL = ("--data", "photo-digits", "--limit", 600, "--device", "cpu")
+GO_ON = ("train-cifar", "--resume", "--epochs", 3)
 
 
 @pytest.fixture(autouse=True)
 def images_made_once(monkeypatch):
-    monkeypatch.setattr("shared.sources.photo_digits", made_once)
+    monkeypatch.setattr("shared.datasets.sources.photo_digits", made_once)
+
+
+PIXELS = torch.randint(0, 256, (50, 3, 32, 32), dtype=torch.uint8)
+LABELS = torch.arange(50) % 10
+NOISE = ImageSet(PIXELS, LABELS, list("0123456789"), "noise")
 
 
 @pytest.fixture
 def images() -> ImageSet:
-    pixels = torch.randint(0, 256, (50, 3, 32, 32), dtype=torch.uint8)
-    return ImageSet(pixels, torch.arange(50) % 10, [str(digit) for digit in range(10)], "noise")
+    return replace(NOISE)
+
+
+def steps(events: EventAccumulator, tag: str) -> list[int]:
+    return [event.step for event in events.Scalars(tag)]
+
+
+def build(activation: str) -> nn.Module:
+    torch.manual_seed(0)
+    return lesson.normalized(lesson.CifarNet(10, activation), NOISE.images)
 
 
 def test_evaluate_averages_over_images_not_over_batches(images, monkeypatch):
-    model = lesson.build(images, "none", seed=0)
+    model = build("none")
     batches = images.batches
-    monkeypatch.setattr(images, "batches", lambda size: batches(16))  # 16, 16, 16 and 2
+    # 16, 16, 16 and 2
+    monkeypatch.setattr(images, "batches", lambda size: batches(16))
     loss, predictions = lesson.evaluate(model, images)
     with torch.no_grad():
         logits = model(images.images)
-    assert loss == pytest.approx(F.cross_entropy(logits, images.labels).item(), rel=1e-5)
+    expected = F.cross_entropy(logits, images.labels).item()
+    assert loss == pytest.approx(expected, rel=1e-5)
     assert torch.equal(predictions, logits.argmax(1))
 
 
-def test_train_epoch_is_the_plain_sgd_loop(images, tmp_path):
-    model, plain = lesson.build(images, "relu", seed=1), lesson.build(images, "relu", seed=1)
+class PlainTraining:
+    """What the loop asks of a training, without files.
+
+    There are three batches an epoch, in order.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.rows, self.losses, self.number = [], [], epochs
+        self.autocast = torch.autocast("cpu", enabled=False)
+
+    def parallel(self, model):
+        return model
+
+    def epochs(self):
+        return range(1, self.number + 1)
+
+    def batches(self, images, epoch):
+        return images.batches(20)
+
+    def track(self, loss):
+        self.losses.append(loss.item())
+
+    def end_epoch(self, **row):
+        self.rows.append(row)
+
+
+def test_the_loop_is_plain_sgd(images):
+    model, plain = build("relu"), build("relu")
+    training = PlainTraining(epochs=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with lesson.SummaryWriter(str(tmp_path)) as writer:
-        autocast = lesson.pick_autocast(torch.device("cpu"), "float32")
-        loader = images.batches(20)
-        loss = lesson.train_epoch(model, loader, optimizer, autocast, writer, 0, lambda n: None)
+    lesson.train(training, model, optimizer, images, images)
+    parameters = list(plain.parameters())
     losses = []
-    for start in (0, 20, 40):
-        batch, labels = images[list(range(start, min(start + 20, 50)))]
-        batch_loss = F.cross_entropy(plain(batch), labels)
-        gradients = torch.autograd.grad(batch_loss, list(plain.parameters()))
+    for start in (0, 20, 40) * 2:
+        batch, labels = images[start : start + 20]
+        loss = F.cross_entropy(plain(batch), labels)
+        gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            for parameter, gradient in zip(plain.parameters(), gradients, strict=True):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter -= 0.1 * gradient
-        losses.append(batch_loss.item() * len(labels))
-    assert loss == pytest.approx(sum(losses) / 50, rel=1e-5)
-    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        losses.append(loss.item())
+    assert training.losses == pytest.approx(losses, rel=1e-5)
+    for ours, theirs in zip(model.parameters(), parameters, strict=True):
         torch.testing.assert_close(ours, theirs)
+    loss, predictions = lesson.evaluate(model, images)
+    accuracy = images.accuracy(predictions)
+    assert training.rows[-1] == {"val_loss": loss, "val_accuracy": accuracy}
 
 
 def test_network_is_the_course_s(images):
-    model = lesson.build(images, "none", seed=0)
+    model = build("none")
     assert sum(parameter.numel() for parameter in model.parameters()) == 145_578
     assert not any(isinstance(layer, nn.ReLU) for layer in model.modules())
-    assert sum(isinstance(m, nn.ReLU) for m in lesson.build(images, "relu", 0).modules()) == 4
+    assert sum(isinstance(m, nn.ReLU) for m in build("relu").modules()) == 4
     assert model(images.images).shape == (50, 10)
 
 
+def test_the_screen_teaches(run_cli, width, tmp_path):
+    result = run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    counts = ("2,432", "25,632", "51,264", "65,600", "650")
+    for word in (*counts, "ln 10 = 2.30", "Remember"):
+        assert word in result.output
+    step = r"weight (\S+), gradient (\S+), lr (\S+)"
+    weight, gradient, lr = map(float, re.search(step, result.output).groups())
+    after = float(re.search(r"lr × gradient = (\S+)", result.output)[1])
+    assert after == pytest.approx(weight - lr * gradient, abs=2e-6)
+    check = "by hand = optimizer.step.*largest difference"
+    assert re.search(check, result.output)
+    assert width(result.output) <= 80
+
+
 def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
-    result = run_cli("train-cifar", *SMALL, "--epochs", 2, "--batch-size", 6, "--logdir", tmp_path)
+    words = ("--epochs", 2, "--batch-size", 6, "--logdir", tmp_path)
+    result = run_cli("train-cifar", *SMALL, *words)
     assert result.exit_code == 0, result.output
     folder = only_run(tmp_path, "train-cifar")
-    assert "600 training and 600 test images on cpu" in result.output
-    assert "photo-digits" in result.output
+    counts = "600 training, 600 held-out and 600 test images"
+    assert f"{counts} of photo-digits on cpu" in result.output
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    last, best = load_checkpoint(folder / "last.pt"), load_checkpoint(folder / "best.pt")
+    last = load_checkpoint(folder / "last.pt")
+    best = load_checkpoint(folder / "best.pt")
     assert last["settings"]["lr"] == 0.01
     assert len(last["history"]) == 2
-    top = max(float(row["test_accuracy"]) for row in rows)
-    assert best["history"][-1]["test_accuracy"] == top
+    top = max(float(row["val_accuracy"]) for row in rows)
+    assert best["history"][-1]["val_accuracy"] == top
     about = json.loads((folder / "run.json").read_text())
-    assert about["data"] == {"name": "photo-digits", "train": 600, "test": 600}
-    assert about["last"]["test_accuracy"] == float(rows[-1]["test_accuracy"])
-    accuracy = float(rows[-1]["test_accuracy"])
-    assert f"{accuracy:.1%}" in result.output
+    assert about["data"] == "photo-digits"
+    assert about["images"] == {"training": 600, "held-out": 600, "test": 600}
+    assert about["best"]["val_accuracy"] == top
+    accuracy = about["test_accuracy"]
+    assert f"{accuracy:.1%} of the test images" in result.output
 
     events = read_events(folder)
-    assert [event.step for event in events.Scalars("loss/train")] == [100, 200]
-    for tag, column in (("loss/test", "test_loss"), ("accuracy/test", "test_accuracy")):
-        logged = events.Scalars(tag)
-        assert [event.step for event in logged] == [100, 200]
-        assert logged[-1].value == pytest.approx(float(rows[-1][column]), rel=1e-6)
+    assert steps(events, "loss/train") == [100, 200]
+    curves = {"loss/val": "val_loss", "accuracy/val": "val_accuracy"}
+    for tag, column in curves.items():
+        assert steps(events, tag) == [100, 200]
+        expected = pytest.approx(float(rows[-1][column]), rel=1e-6)
+        assert events.Scalars(tag)[-1].value == expected
     assert events.Scalars("optimizer/lr")[-1].value == pytest.approx(0.01)
-    assert events.Scalars("result/last")[-1].value == pytest.approx(accuracy)
-    assert {"images/input", "figures/confusion", "figures/predictions"} <= set(
-        events.Tags()["images"]
+    for tag in ("accuracy/test", "result/test_accuracy"):
+        values = [event.value for event in events.Scalars(tag)]
+        assert values == [pytest.approx(accuracy)]
+    pictures = {"images/input", "figures/confusion", "figures/predictions"}
+    assert pictures <= set(events.Tags()["images"])
+
+
+def test_the_best_held_out_epoch_is_the_one_that_is_tested(
+    run_cli, only_run, tmp_path
+):
+    # wild: the best is not the last
+    words = ("--epochs", 4, "--lr", 0.2, "--seed", 2)
+    run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path)
+    folder = only_run(tmp_path, "train-cifar")
+    best = load_checkpoint(folder / "best.pt")
+    about = json.loads((folder / "run.json").read_text())
+    train_set, val_set, test_set = lesson.load_images(
+        "photo-digits", torch.device("cpu"), 600, 2
     )
-
-
-def test_the_saved_model_is_the_one_that_was_tested(run_cli, only_run, tmp_path):
-    run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", tmp_path)
-    checkpoint = load_checkpoint(only_run(tmp_path, "train-cifar") / "last.pt")
-    train_set, test_set = (part.limited(600) for part in lesson.load_images("photo-digits"))
-    model = lesson.build(train_set, "none", seed=123)
-    model.load_state_dict(checkpoint["model"])
-    loss, predictions = lesson.evaluate(model, test_set)
-    assert loss == checkpoint["history"][-1]["test_loss"]
-    assert test_set.accuracy(predictions) == checkpoint["history"][-1]["test_accuracy"]
+    model = lesson.normalized(lesson.CifarNet(10, "relu"), train_set.images)
+    model.load_state_dict(best["model"])
+    loss, predictions = lesson.evaluate(model, val_set)
+    assert about["best"] == best["history"][-1]
+    assert about["best"]["val_loss"] == loss
+    assert about["best"]["val_accuracy"] == val_set.accuracy(predictions)
+    _, predictions = lesson.evaluate(model, test_set)
+    assert about["test_accuracy"] == test_set.accuracy(predictions)
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -128,11 +212,13 @@ def test_augmented_images_are_shifted_and_only_flipped_where_asked(flip):
     images = torch.randint(1, 256, (64, 3, 32, 32), dtype=torch.uint8)
     labels = torch.arange(64)
     chance = torch.Generator().manual_seed(0)
-    changed, same = lesson.shift_and_flip((images, labels), chance=chance, flip=flip)
+    batch = (images, labels)
+    changed, same = lesson.shift_and_flip(batch, chance=chance, flip=flip)
     assert torch.equal(same, labels)
     flips = 0
     for before, after in zip(F.pad(images, (4,) * 4), changed, strict=True):
-        windows = before.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4)  # (9, 9, 3, ...)
+        windows = before.unfold(1, 32, 1).unfold(2, 32, 1)
+        windows = windows.permute(1, 2, 0, 3, 4)  # (9, 9, 3, ...)
         plain = (windows == after).flatten(2).all(2).any()
         mirrored = (windows == after.flip(2)).flatten(2).all(2).any()
         assert plain or mirrored
@@ -142,12 +228,14 @@ def test_augmented_images_are_shifted_and_only_flipped_where_asked(flip):
 
 def test_bf16_learns_too(run_cli, only_run, tmp_path):
     words = ("--precision", "bf16", "--epochs", 2, "--lr", 0.02)
-    assert run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path).exit_code == 0
-    history = load_checkpoint(only_run(tmp_path, "train-cifar") / "last.pt")["history"]
+    result = run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    folder = only_run(tmp_path, "train-cifar")
+    history = load_checkpoint(folder / "last.pt")["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
-# ---- bad input ----------------------------------------------------------------------------------
+# ---- bad input ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -159,21 +247,30 @@ def test_bf16_learns_too(run_cli, only_run, tmp_path):
         (("--lr", "nan"), "'--lr'"),
         (("--lr", "inf"), "inf is not a finite number"),
         (("--batch-size", 601), "601 is more than the 600 training images"),
-        (("--device", "tpu"), "'tpu' is not one of auto, cpu, cuda, cuda:N, mps"),
+        (
+            ("--device", "tpu"),
+            "'tpu' is not one of auto, cpu, cuda, cuda:N, mps",
+        ),
         (("--activation", "gelu"), "'--activation'"),
         (("some-folder",), "goes with --resume"),
         (("--download",), "goes with --data cifar10"),
     ],
 )
-def test_wrong_options_exit_2_and_leave_nothing(run_cli, tmp_path, words, problem):
-    result = run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path / "logs")
+def test_wrong_options_exit_2_and_leave_nothing(
+    run_cli, tmp_path, words, problem
+):
+    logdir = tmp_path / "logs"
+    result = run_cli("train-cifar", *SMALL, *words, "--logdir", logdir)
     assert result.exit_code == 2, result.output
     assert problem in " ".join(result.stderr.replace("│", " ").split())
-    assert not (tmp_path / "logs").exists()
+    assert not logdir.exists()
 
 
 def assert_mendable(result, *words: str) -> None:
-    """Exit code 1 and, at the end of stderr, one sentence with the words and one next step."""
+    """Exit code 1 and, at the end of stderr, one sentence and one next step.
+
+    The words are in the sentence.
+    """
     assert result.exit_code == 1, result.output
     problem, next_step = result.stderr.splitlines()[-2:]
     assert problem.startswith("Error: ")
@@ -185,56 +282,76 @@ def assert_mendable(result, *words: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 @pytest.mark.parametrize("name", ["cuda", "cuda:9"])
 def test_cuda_without_cuda(run_cli, tmp_path, name):
-    result = run_cli("train-cifar", "--device", name, "--logdir", tmp_path / "logs")
+    logdir = tmp_path / "logs"
+    result = run_cli("train-cifar", "--device", name, "--logdir", logdir)
     assert_mendable(result, f"--device {name}")
-    assert not (tmp_path / "logs").exists()
+    assert not logdir.exists()
 
 
-def test_a_learning_rate_that_diverges_stops_with_the_next_step(run_cli, tmp_path):
-    result = run_cli("train-cifar", *SMALL, "--lr", 1000, "--epochs", 2, "--logdir", tmp_path)
-    assert_mendable(result, "the loss became nan")
-    assert "try --lr 100" in result.stderr
+@pytest.mark.parametrize(
+    "words", [("--lr", 1000, "--activation", "none"), ("--lr", 10)]
+)
+def test_a_loss_that_runs_away_stops_with_the_next_step(
+    run_cli, tmp_path, words
+):
+    """To nan; or, where the ReLUs have died, to a number far too large."""
+    more = ("--epochs", 2, "--logdir", tmp_path)
+    result = run_cli("train-cifar", *SMALL, *words, *more)
+    assert_mendable(result, "In epoch 1 the loss ran away: ")
+    assert f"try --lr {words[1] // 10}" in result.stderr
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_gpu_learns_and_the_run_goes_on_without_it(run_cli, only_run, tmp_path, precision):
-    words = ("--data", "photo-digits", "--epochs", 2, "--augment", "--precision", precision)
-    result = run_cli("train-cifar", *words, "--device", "cuda", "--logdir", tmp_path)
+def test_a_gpu_learns_and_the_run_goes_on_without_it(
+    run_cli, only_run, tmp_path, precision
+):
+    words = ("--data", "photo-digits", "--epochs", 2, "--augment")
+    words += ("--precision", precision, "--device", "cuda")
+    result = run_cli("train-cifar", *words, "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
     folder = only_run(tmp_path, "train-cifar")
-    assert load_checkpoint(folder / "last.pt")["history"][-1]["test_accuracy"] > 0.4
-    more = ("--resume", "--epochs", 3, "--device", "cpu", "--logdir", tmp_path)
-    assert run_cli("train-cifar", *more).exit_code == 0
+    history = load_checkpoint(folder / "last.pt")["history"]
+    assert history[-1]["val_accuracy"] > 0.4
+    result = run_cli(*GO_ON, "--device", "cpu", "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
     assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
 
 
 @pytest.mark.gpu
 def test_a_gpu_that_is_not_there(run_cli, tmp_path):
-    assert_mendable(run_cli("train-cifar", "--device", "cuda:99", "--logdir", tmp_path), "cuda:99")
+    words = ("--device", "cuda:99", "--logdir", tmp_path)
+    assert_mendable(run_cli("train-cifar", *words), "cuda:99")
 
 
 def test_data_that_is_not_there(run_cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("shared.sources.DATA", tmp_path)
-    assert_mendable(run_cli("train-cifar", "--data", tmp_path / "no", "--logdir", tmp_path), "no")
-    assert_mendable(run_cli("train-cifar", "--data", "cifar10", "--logdir", tmp_path), "CIFAR-10")
+    monkeypatch.setattr("shared.datasets.sources.DATA", tmp_path)
+    words = ("--data", tmp_path / "no", "--logdir", tmp_path)
+    assert_mendable(run_cli("train-cifar", *words), "no")
+    words = ("--data", "cifar10", "--logdir", tmp_path)
+    assert_mendable(run_cli("train-cifar", *words), "CIFAR-10")
 
 
 def test_a_log_folder_that_cannot_be_written(run_cli, tmp_path):
-    (tmp_path / "file").write_text("")
-    result = run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", tmp_path / "file")
-    assert_mendable(result, "Can't write to", str(tmp_path / "file"))
+    file = tmp_path / "file"
+    file.write_text("")
+    result = run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", file)
+    assert_mendable(result, "Can't write to", str(file))
 
 
-# ---- resuming -----------------------------------------------------------------------------------
+# ---- resuming ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A log folder with one run of two epochs; tests copy it before they change anything."""
+    """A log folder with one run of two epochs.
+
+    Tests copy it before they change anything.
+    """
     logdir = tmp_path_factory.mktemp("trained")
-    words = ["train-cifar", *map(str, SMALL), "--epochs", "2", "--logdir", str(logdir)]
-    assert CliRunner().invoke(app, words).exit_code == 0
+    words = ["train-cifar", *map(str, SMALL), "--epochs", "2"]
+    result = CliRunner().invoke(app, [*words, "--logdir", str(logdir)])
+    assert result.exit_code == 0, result.output
     return logdir
 
 
@@ -247,39 +364,60 @@ def earlier(trained, tmp_path) -> Path:
 def test_resume_goes_on_in_the_same_folder_and_the_same_curves(
     run_cli, read_events, only_run, earlier
 ):
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    result = run_cli(*GO_ON, "--logdir", earlier)
     assert result.exit_code == 0, result.output
     assert "Going on after epoch 2" in result.output
     folder = only_run(earlier, "train-cifar")
     assert len((folder / "metrics.csv").read_text().splitlines()) == 4
     events = read_events(folder)
-    assert [event.step for event in events.Scalars("accuracy/test")] == [10, 20, 30]
-    assert json.loads((folder / "run.json").read_text())["settings"]["epochs"] == 3
+    assert steps(events, "accuracy/val") == [10, 20, 30]
+    assert steps(events, "accuracy/test") == [31], "looked at once"
+    about = json.loads((folder / "run.json").read_text())
+    assert about["settings"]["epochs"] == 3
 
 
 def test_resume_by_the_folder_s_name(run_cli, only_run, earlier, tmp_path):
     folder = only_run(earlier, "train-cifar")
     elsewhere = tmp_path / "elsewhere"
-    result = run_cli("train-cifar", "--resume", folder, "--epochs", 3, "--logdir", elsewhere)
+    words = (folder, "--epochs", 3, "--logdir", elsewhere)
+    result = run_cli("train-cifar", "--resume", *words)
     assert result.exit_code == 0, result.output
     assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
     assert not elsewhere.exists()
 
 
 def test_resume_without_a_run(run_cli, tmp_path):
-    assert_mendable(run_cli("train-cifar", "--resume", "--logdir", tmp_path), "no run to resume")
+    result = run_cli("train-cifar", "--resume", "--logdir", tmp_path)
+    assert_mendable(result, "no run to resume")
 
 
-def test_resume_of_a_finished_run_names_the_way_on(run_cli, earlier):
+def test_resume_of_a_finished_run_tests_and_reports_again(
+    run_cli, read_events, only_run, earlier
+):
+    folder = only_run(earlier, "train-cifar")
+    before = load_checkpoint(folder / "last.pt")
+    about = json.loads((folder / "run.json").read_text())
     result = run_cli("train-cifar", "--resume", "--logdir", earlier)
-    assert_mendable(result, "all its 2 epochs")
-    assert "--resume --epochs 4" in result.stderr
+    assert result.exit_code == 0, result.output
+    accuracy = about["test_accuracy"]
+    assert f"{accuracy:.1%} of the test images" in result.output
+    table = re.findall(r"^ +[12] +\d\.\d+", result.output, re.MULTILINE)
+    assert len(table) == 2
+    after = load_checkpoint(folder / "last.pt")
+    assert_same_weights(after["model"], before["model"])
+    assert after["history"] == before["history"]
+    assert json.loads((folder / "run.json").read_text()) == about
+    events = read_events(folder)
+    assert steps(events, "accuracy/test") == [21]
+    assert steps(events, "accuracy/val") == [10, 20]
 
 
-@pytest.mark.parametrize("words", [("--data", "cifar10"), ("--lr", 0.5), ("--seed", 7)])
+@pytest.mark.parametrize(
+    "words", [("--data", "cifar10"), ("--lr", 0.5), ("--seed", 7)]
+)
 def test_resume_with_another_setting(run_cli, only_run, earlier, words):
     before = (only_run(earlier, "train-cifar") / "last.pt").read_bytes()
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, *words, "--logdir", earlier)
+    result = run_cli(*GO_ON, *words, "--logdir", earlier)
     assert result.exit_code == 2, result.output
     assert "was started with" in result.stderr
     assert (only_run(earlier, "train-cifar") / "last.pt").read_bytes() == before
@@ -287,20 +425,23 @@ def test_resume_with_another_setting(run_cli, only_run, earlier, words):
 
 def test_resume_with_the_same_setting_said_again(run_cli, earlier):
     words = ("--data", "photo-digits", "--lr", 0.01, "--epochs", 3)
-    assert run_cli("train-cifar", "--resume", *words, "--logdir", earlier).exit_code == 0
+    result = run_cli("train-cifar", "--resume", *words, "--logdir", earlier)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_resume_falls_back_to_best_where_last_is_damaged(run_cli, only_run, earlier, damage):
+def test_resume_falls_back_to_best_where_last_is_damaged(
+    run_cli, only_run, earlier, damage
+):
     folder = only_run(earlier, "train-cifar")
     content = bytearray((folder / "last.pt").read_bytes())
     content[len(content) // 2] ^= 0xFF
     if damage == "gone":
         (folder / "last.pt").unlink()
     else:
-        whole = bytes(content)
-        (folder / "last.pt").write_bytes(whole if damage == "flipped" else whole[:-1000])
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+        kept = content if damage == "flipped" else content[:-1000]
+        (folder / "last.pt").write_bytes(kept)
+    result = run_cli(*GO_ON, "--logdir", earlier)
     assert result.exit_code == 0, result.output
     assert "going on from best.pt instead" in result.stderr
     assert len(load_checkpoint(folder / "last.pt")["history"]) == 3
@@ -309,35 +450,46 @@ def test_resume_falls_back_to_best_where_last_is_damaged(run_cli, only_run, earl
 def test_resume_where_both_are_damaged(run_cli, only_run, earlier):
     for path in only_run(earlier, "train-cifar").glob("*.pt"):
         path.write_bytes(path.read_bytes()[:100])
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    result = run_cli(*GO_ON, "--logdir", earlier)
     assert_mendable(result, "no checkpoint that can be read")
 
 
-def test_resume_when_the_images_have_changed(run_cli, earlier, monkeypatch):
-    fewer = lesson.load_images("photo-digits")[0].limited(500)
-    monkeypatch.setattr(lesson, "load_images", lambda source: (fewer, fewer))
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
-    assert_mendable(result, "have changed")
+@pytest.mark.parametrize("which", ["training", "held-out", "test", "classes"])
+def test_resume_when_the_images_have_changed(
+    run_cli, earlier, monkeypatch, which
+):
+    sets = [images.limited(600) for images in (*made_once(), made_once()[1])]
+    if which == "classes":
+        sets[0] = replace(sets[0], classes=[*"abcdefghij"])
+    else:
+        place = ["training", "held-out", "test"].index(which)
+        sets[place] = sets[place].limited(500)
+    monkeypatch.setattr(lesson, "load_images", lambda *words: sets)
+    result = run_cli(*GO_ON, "--logdir", earlier)
+    assert_mendable(result, "This run began with", "now there are")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_while_a_checkpoint_is_written_loses_nothing(run_cli, only_run, earlier):
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="needs a device that is always full"
+)
+def test_a_full_disk_while_a_checkpoint_is_written_loses_nothing(
+    run_cli, only_run, earlier
+):
     folder = only_run(earlier, "train-cifar")
     before = (folder / "last.pt").read_bytes()
     (folder / "last.pt.part").symlink_to("/dev/full")
-    result = run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier)
+    result = run_cli(*GO_ON, "--logdir", earlier)
     assert_mendable(result, "The disk is full")
     assert (folder / "last.pt").read_bytes() == before
-    assert run_cli("train-cifar", "--resume", "--epochs", 3, "--logdir", earlier).exit_code == 0
+    assert run_cli(*GO_ON, "--logdir", earlier).exit_code == 0
 
 
-# ---- stopped runs -------------------------------------------------------------------------------
+# ---- stopped runs ------------------------------------------------------------
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-import shared.checkpoint as checkpoint
-from shared import board
+import shared.training.checkpoint as checkpoint
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.{signal})
@@ -350,12 +502,14 @@ app()
 # Each moment replaces one call of the running program by its sudden death.
 MOMENTS = {
     "in the first batch": """
-import lessons.train_cifar as lesson
-lesson.F.cross_entropy = die
+from shared.training.run import Training
+Training.track = die
 """,
     "between writing and renaming the first last.pt": """
 whole = Path.replace
-Path.replace = lambda self, to: die() if to.name == "last.pt" else whole(self, to)
+def stop_before_renaming(path, to):
+    die() if to.name == "last.pt" else whole(path, to)
+Path.replace = stop_before_renaming
 """,
     "half way through writing the second last.pt": """
 whole, writes = checkpoint.write_whole, []
@@ -367,27 +521,35 @@ def half(path, content):
     whole(path, content)
 checkpoint.write_whole = half
 """,
-    "after best.pt, before last.pt, of the second epoch": """
-whole, saves = checkpoint.save_checkpoint, []
-def stop_before_last(path, content):
-    saves.append(path.name)
-    die() if saves.count("last.pt") == 2 else whole(path, content)
-checkpoint.save_checkpoint = stop_before_last
+    "after last.pt, before best.pt": """
+from shared.training import run_folder
+whole = checkpoint.save_checkpoint
+def stop_before_best(path, content):
+    die() if path.name == "best.pt" else whole(path, content)
+run_folder.save_checkpoint = stop_before_best
+""",
+    "after the last epoch, before the report": """
+from shared.training.run import Training
+Training.load_best = die
 """,
 }
-WORDS = ["train-cifar", *map(str, SMALL), "--epochs", "3", "--momentum", "0.9", "--augment"]
+WORDS = ["train-cifar", *map(str, SMALL), "--epochs", "3", "--augment"]
 
 
 def finish(words: list[str], logdir: Path) -> dict[str, torch.Tensor]:
-    """Run a command to its end in a process of its own; return the weights it leaves."""
+    """Run a command in a process of its own; return the weights it leaves."""
     command = [sys.executable, "cli.py", *words, "--logdir", str(logdir)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    process = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert process.returncode == 0, process.stderr
     last = max(logdir.glob("*/*/last.pt"), key=os.path.getmtime)
     return load_checkpoint(last)["model"]
 
 
-def assert_same_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+def assert_same_weights(
+    ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]
+) -> None:
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
@@ -404,22 +566,28 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
     moment, uninterrupted, read_events, only_run, tmp_path
 ):
     code = DYING.format(
-        signal="SIGKILL", where=MOMENTS[moment], words=[*WORDS, "--logdir", str(tmp_path)]
+        signal="SIGKILL",
+        where=MOMENTS[moment],
+        words=[*WORDS, "--logdir", str(tmp_path)],
     )
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=300
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     folder = only_run(tmp_path, "train-cifar")
-    kept = [load_checkpoint(path) for path in folder.glob("*.pt")]  # each of them is whole
+    # each of them is whole
+    kept = [load_checkpoint(path) for path in folder.glob("*.pt")]
     if not kept:
         return
-    assert_same_weights(finish(["train-cifar", "--resume"], tmp_path), uninterrupted)
-    steps = [event.step for event in read_events(folder).Scalars("accuracy/test")]
-    assert steps == [10, 20, 30], "one curve, without repeats"
+    weights = finish(["train-cifar", "--resume"], tmp_path)
+    assert_same_weights(weights, uninterrupted)
+    logged = steps(read_events(folder), "accuracy/val")
+    assert logged == [10, 20, 30], "one curve, without repeats"
 
 
-def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(uninterrupted, tmp_path):
+def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(
+    uninterrupted, tmp_path
+):
     command = [sys.executable, "cli.py", *WORDS, "--logdir", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while not list(tmp_path.glob("*/*/last.pt")):
@@ -428,19 +596,23 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(uninterrupt
     time.sleep(random.random())
     process.kill()
     process.wait()
-    done = len(load_checkpoint(next(tmp_path.glob("*/*/last.pt")))["history"])
-    if done < 3:
-        assert_same_weights(finish(["train-cifar", "--resume"], tmp_path), uninterrupted)
+    weights = finish(["train-cifar", "--resume"], tmp_path)
+    assert_same_weights(weights, uninterrupted)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console only")
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows sends Ctrl-C to a whole console only"
+)
 @pytest.mark.parametrize("moment", list(MOMENTS)[:3])
 def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
     code = DYING.format(
-        signal="SIGINT", where=MOMENTS[moment], words=[*WORDS, "--logdir", str(tmp_path)]
+        signal="SIGINT",
+        where=MOMENTS[moment],
+        words=[*WORDS, "--logdir", str(tmp_path)],
     )
+    command = [sys.executable, "-c", code]
     process = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert process.returncode == 130, process.stderr
     assert "Traceback" not in process.stderr
@@ -454,22 +626,28 @@ def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
 
 
 def test_two_processes_go_on_as_one_would(trained, run_cli, only_run, tmp_path):
-    """Each takes its share of the same batches: the same weights but for rounding."""
+    """Each takes its share of each batch: the same weights but for rounding."""
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)
     words = ["train-cifar", "--resume", "--epochs", "4"]
     assert run_cli(*words, "--logdir", tmp_path / "one").exit_code == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, "cli.py", *words, "--logdir", str(tmp_path / "two")]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node=2", "cli.py", *words]
+    command += ["--logdir", str(tmp_path / "two")]
+    process = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("600 training and 600 test images on cpu") == 1
+    counts = "600 training, 600 held-out and 600 test images"
+    assert process.stdout.count(counts) == 1
     alone, together = (
         load_checkpoint(only_run(tmp_path / name, "train-cifar") / "last.pt")
         for name in ("one", "two")
     )
     for name, value in alone["model"].items():
-        torch.testing.assert_close(together["model"][name], value, rtol=1e-3, atol=1e-5)
+        ours = together["model"][name]
+        torch.testing.assert_close(ours, value, rtol=1e-3, atol=1e-5)
     assert len(together["history"]) == 4
     for ours, theirs in zip(together["history"], alone["history"], strict=True):
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+        expected = pytest.approx(theirs["train_loss"], rel=1e-4)
+        assert ours["train_loss"] == expected

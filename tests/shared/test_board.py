@@ -9,13 +9,16 @@ import typer
 from shared.board import board, tensorboard_command
 
 
-def test_a_run_is_one_folder_even_twice_in_a_second(tmp_path, read_events, capsys):
+def test_a_run_is_one_folder_even_twice_in_a_second(
+    tmp_path, read_events, capsys
+):
     for value in (1, 2, 3):
         with board("some-demo", tmp_path, "SCALARS: a line") as writer:
             writer.add_scalar("group/name", value, 5)
     runs = sorted((tmp_path / "some-demo").iterdir())
     assert len(runs) == 3
-    assert {read_events(run).Scalars("group/name")[-1].value for run in runs} == {1, 2, 3}
+    logged = [read_events(run).Scalars("group/name")[-1] for run in runs]
+    assert {event.value for event in logged} == {1, 2, 3}
     said = capsys.readouterr().out
     assert str(tmp_path) in said.replace("\n", "")
     assert "SCALARS: a line" in said
@@ -48,13 +51,15 @@ def test_only_a_full_disk_is_explained_and_what_was_logged_is_kept(
     with pytest.raises(expected), board("some-demo", tmp_path, "") as writer:
         writer.add_scalar("group/name", 1, 1)
         raise error
-    assert read_events(only_run(tmp_path, "some-demo")).Scalars("group/name")[-1].value == 1
+    events = read_events(only_run(tmp_path, "some-demo"))
+    assert events.Scalars("group/name")[-1].value == 1
 
 
 def test_ctrl_c_says_where_the_logs_are(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt), board("some-demo", tmp_path, ""):
         raise KeyboardInterrupt
-    assert f"Stopped. What was logged until now is in {tmp_path}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"Stopped. What was logged until now is in {tmp_path}" in said
 
 
 def test_the_command_is_ready_to_paste(tmp_path, monkeypatch):

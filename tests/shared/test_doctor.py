@@ -8,31 +8,22 @@ import pytest
 import torch
 import torchvision
 
-from shared import doctor, downloads
+from shared import doctor
+from shared.datasets import downloads
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ALWAYS = {
-    "Python",
-    "torch",
-    "torchvision",
-    "torch with torchvision",
-    "PyTorch's build",
-    "MPS (Apple GPU)",
-    "CPU cores",
-    "bf16 on the CPU",
-    "memory",
-    "digits",
-    "photo-digits",
-    "cifar10",
-    "mnist",
-    "TensorBoard",
-    "logs",
-}
+MACHINE = {"Python", "MPS (Apple GPU)", "CPU cores", "bf16 on the CPU"}
+PYTORCH = {"torch", "torchvision", "torch with torchvision", "PyTorch's build"}
+COURSE = {"digits", "photo-digits", "cifar10", "mnist", "TensorBoard"}
+ALWAYS = MACHINE | PYTORCH | COURSE | {"memory", "logs"}
 
 
 @pytest.fixture(autouse=True)
 def no_real_data(monkeypatch, tmp_path):
-    """An empty data folder; the embedded sets, checked elsewhere, are not made each time."""
+    """An empty data folder.
+
+    The embedded sets, checked elsewhere, are not made each time.
+    """
     monkeypatch.setattr(doctor, "DATA", tmp_path)
     monkeypatch.setattr(downloads, "_sha256", downloads.EMBEDDED_SHA256.get)
 
@@ -48,8 +39,9 @@ def test_json_holds_every_finding_and_nothing_else_is_printed(run_cli):
     assert members["torch"]["value"] == torch.__version__
     assert members["torch with torchvision"]["verdict"] == "good"
     assert "--logdir" in members["TensorBoard"]["next_step"]
-    assert {member["verdict"] for member in members.values()} <= {"good", "note", "bad"}
-    assert result.exit_code == any(member["verdict"] == "bad" for member in members.values())
+    verdicts = {member["verdict"] for member in members.values()}
+    assert verdicts <= {"good", "note", "bad"}
+    assert result.exit_code == ("bad" in verdicts)
 
 
 def test_the_table_fits_into_80_columns(run_cli, monkeypatch):
@@ -102,7 +94,9 @@ def test_a_damaged_set_is_bad(monkeypatch, tmp_path):
 
 def test_a_driver_that_is_too_old_is_bad_and_says_why(monkeypatch):
     def unavailable():
-        warnings.warn("The NVIDIA driver on your system is too old", stacklevel=1)
+        warnings.warn(
+            "The NVIDIA driver on your system is too old", stacklevel=1
+        )
         return False
 
     monkeypatch.setattr(doctor, "_nvidia_driver", lambda: "470.10")
@@ -127,11 +121,14 @@ def test_each_gpu_must_do_a_sum(monkeypatch, works):
         assert device == "cuda:1"
         if works:
             return torch.full(size, 1.0)
-        raise RuntimeError("CUDA error: no kernel image is available\nmore lines")
+        raise RuntimeError(
+            "CUDA error: no kernel image is available\nmore lines"
+        )
 
     monkeypatch.setattr(torch, "ones", ones)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Some GPU")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (6 * 2**30, 8 * 2**30))
+    memory = (6 * 2**30, 8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: memory)
     found = doctor._gpu(torch, 1)
     good = ("GPU 1", "Some GPU, 6.0 GiB of 8.0 GiB free", "good")
     bad = ("GPU 1", "CUDA error: no kernel image is available", "bad")
@@ -141,4 +138,5 @@ def test_each_gpu_must_do_a_sum(monkeypatch, works):
 @pytest.mark.gpu
 def test_a_real_gpu_is_good():
     found = by_name(doctor._cuda())
-    assert {found["PyTorch's build"].verdict, found["GPU 0"].verdict} == {"good"}
+    for name in ("PyTorch's build", "GPU 0"):
+        assert found[name].verdict == "good"

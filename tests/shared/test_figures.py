@@ -1,6 +1,6 @@
 import torch
 
-from shared.datasets import ImageSet
+from shared.datasets.image_set import ImageSet
 from shared.figures import (
     confusion_figure,
     confusion_matrix,
@@ -12,24 +12,34 @@ from shared.figures import (
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
 PREDICTIONS = torch.tensor([0, 1, 1, 2, 2, 0])
+CLASSES = ["ant", "bee", "cat"]
 
 
 def test_confusion_counts_each_pair_of_true_and_predicted():
-    assert confusion_matrix(LABELS, PREDICTIONS, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+    counts = confusion_matrix(LABELS, PREDICTIONS, 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
 
 
 def test_confusion_figure_names_classes_and_shows_counts():
-    figure = confusion_figure(confusion_matrix(LABELS, PREDICTIONS, 3), ["ant", "bee", "cat"])
+    counts = confusion_matrix(LABELS, PREDICTIONS, 3)
+    figure = confusion_figure(counts, CLASSES)
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == CLASSES
     assert [text.get_text() for text in axes.texts] == list("110010102")
 
 
-def test_predictions_figure_is_green_where_right_and_names_the_truth_where_wrong():
-    images = ImageSet(torch.zeros(6, 3, 4, 4, dtype=torch.uint8), LABELS, ["ant", "bee", "cat"], "")
-    titles = [axes.title for axes in predictions_figure(images, PREDICTIONS, each=2).axes]
+def test_predictions_figure_is_green_where_right_else_names_the_truth():
+    pixels = torch.zeros(6, 3, 4, 4, dtype=torch.uint8)
+    images = ImageSet(pixels, LABELS, CLASSES, "")
+    figure = predictions_figure(images, PREDICTIONS, each=2)
+    titles = [axes.title for axes in figure.axes]
     said = {title.get_text(): title.get_color() for title in titles}
-    assert said == {"bee,\nis ant": "red", "ant,\nis cat": "red", "ant": "green", "cat": "green"}
+    assert said == {
+        "bee,\nis ant": "red",
+        "ant,\nis cat": "red",
+        "ant": "green",
+        "cat": "green",
+    }
 
 
 def test_curves_figure_is_labelled():
@@ -41,16 +51,20 @@ def test_curves_figure_is_labelled():
 
 
 def test_spread_figure_has_a_dot_for_each_value():
-    (axes,) = spread_figure(
-        {"one": torch.tensor([1.0, 2]), "two": torch.tensor([3.0, 3])}, "x"
-    ).axes
-    dots = {tuple(line.get_ydata()): line.get_xdata().tolist() for line in axes.lines}
+    values = {"one": torch.tensor([1.0, 2]), "two": torch.tensor([3.0, 3])}
+    (axes,) = spread_figure(values, "x").axes
+    dots = {
+        tuple(line.get_ydata()): line.get_xdata().tolist()
+        for line in axes.lines
+    }
     assert dots == {("one", "one"): [1, 2], ("two", "two"): [3, 3]}
 
 
 def test_sketch_puts_each_value_at_its_height():
-    picture = sketch([torch.tensor([0.0, 1, 2]), torch.tensor([2.0, 2, 2])], low=0, high=2)
+    curves = [torch.tensor([0.0, 1, 2]), torch.tensor([2.0, 2, 2])]
+    picture = sketch(curves, low=0, high=2)
     assert picture.shape == (3, 3, 3)
     white = (picture == 1).all(0)
-    assert white.nonzero().tolist() == [[1, 1], [2, 0]]  # its last pixel is under the orange curve
+    # its last pixel is under the orange curve
+    assert white.nonzero().tolist() == [[1, 1], [2, 0]]
     assert picture[:, 0].T.tolist() == [[1, 0.5, 0]] * 3

@@ -1,8 +1,10 @@
-"""Image folders as people really have them: damaged, mixed, mislabelled, huge."""
+"""Image folders as people have them: damaged, mixed, mislabelled, huge."""
 
 import os
+import shutil
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +12,43 @@ import pytest
 import typer
 from PIL import Image
 
-from shared import image_folder
-from shared.image_folder import as_rgb
+from shared.datasets import image_folder
+from shared.datasets.image_folder import as_rgb
 
 
-def write_picture(path: Path, number: int = 0, size: tuple[int, int] = (40, 30)) -> None:
+def write_picture(
+    path: Path, number: int = 0, size: tuple[int, int] = (40, 30)
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    chance, shape = np.random.default_rng(number), (size[1], size[0], 3)
+    pixels = chance.integers(0, 256, shape, np.uint8)
     Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """train/ and test/ with 12 and 3 pictures of cats and of dogs."""
+    animals = tmp_path / "animals"
     for split, count in (("train", 12), ("test", 3)):
         for name in ("cat", "dog"):
             for number in range(count):
-                write_picture(tmp_path / "animals" / split / name / f"{number:02}.jpg", number)
-    return tmp_path / "animals"
+                path = animals / split / name / f"{number:02}.jpg"
+                write_picture(path, number)
+    return animals
 
 
 @pytest.fixture
 def read(folder, tmp_path) -> Callable:
-    return lambda: image_folder.image_folder(folder, tmp_path / "cache")
+    all_sets = partial(image_folder.image_folder, folder, tmp_path / "cache")
+    return lambda: [images for images in all_sets() if images]
 
 
 @pytest.fixture
 def error(read, capsys) -> Callable[[], str]:
-    """Read the folder, which must fail with exit code 1; return the one sentence it says."""
+    """Read the folder, which must fail with exit code 1.
+
+    Returns the one sentence that it says.
+    """
 
     def read_and_fail() -> str:
         with pytest.raises(typer.Exit) as stopped:
@@ -70,15 +81,29 @@ def test_pixels_are_those_that_pillow_reads(read, folder):
 
 
 @pytest.mark.parametrize("name", ["valid", "val"])
-def test_the_test_folder_may_have_another_name(read, folder, name):
-    (folder / "test").rename(folder / name)
-    assert len(read()[1]) == 6
+def test_a_folder_to_choose_by_may_stand_alone_or_beside_test(
+    folder, name, tmp_path
+):
+    shutil.copytree(folder / "test", folder / name)
+    write_picture(folder / name / "cat" / "more.png")
+    read = partial(image_folder.image_folder, folder, tmp_path / "cache")
+    assert [len(images) for images in read()] == [24, 7, 6]
+    shutil.rmtree(folder / "test")
+    train, val, test = read()
+    assert (len(train), len(val), test) == (24, 7, None)
 
 
-def test_a_second_start_decodes_nothing_and_a_changed_folder_everything(read, folder, monkeypatch):
+def test_a_second_start_decodes_nothing_and_a_changed_folder_everything(
+    read, folder, monkeypatch
+):
     decoded = []
     decode = image_folder._decode
-    monkeypatch.setattr(image_folder, "_decode", lambda path: decoded.append(path) or decode(path))
+
+    def counted(path: Path) -> np.ndarray | None:
+        decoded.append(path)
+        return decode(path)
+
+    monkeypatch.setattr(image_folder, "_decode", counted)
     first, _ = read()
     assert len(decoded) == 30
     again, _ = read()
@@ -106,7 +131,10 @@ def test_without_a_cache_it_still_works(read, tmp_path, capsys):
 
 
 def huge_png(path: Path) -> None:
-    """A PNG of 30,000 x 30,000 pixels that is only some kilobytes: a decompression bomb."""
+    """A decompression bomb.
+
+    It is a PNG of 30,000 x 30,000 pixels that is only some kilobytes.
+    """
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content).to_bytes(4, "big")
@@ -115,7 +143,8 @@ def huge_png(path: Path) -> None:
     size = (30_000).to_bytes(4, "big")
     header = chunk(b"IHDR", size + size + b"\x01\x00\x00\x00\x00")
     rows = zlib.compress(bytes(30_000 // 8 + 1) * 30_000, 9)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    start, end = b"\x89PNG\r\n\x1a\n" + header, chunk(b"IEND", b"")
+    path.write_bytes(start + chunk(b"IDAT", rows) + end)
 
 
 DAMAGES = {
@@ -190,8 +219,10 @@ def test_a_class_of_which_nothing_can_be_read(error, folder):
 def test_unusual_kinds_of_picture_keep_their_colours():
     red = Image.new("RGB", (4, 4), (255, 0, 0))
     for mode in ("CMYK", "RGBA", "P"):
-        assert np.allclose(np.asarray(as_rgb(red.convert(mode)))[0, 0], (255, 0, 0), atol=2), mode
-    middle = Image.fromarray(np.full((4, 4), 32_768, np.uint16))  # 16 bits, half way to white
+        pixel = np.asarray(as_rgb(red.convert(mode)))[0, 0]
+        assert np.allclose(pixel, (255, 0, 0), atol=2), mode
+    # 16 bits, half way to white
+    middle = Image.fromarray(np.full((4, 4), 32_768, np.uint16))
     assert np.asarray(as_rgb(middle))[0, 0].tolist() == [128, 128, 128]
 
 
@@ -199,10 +230,11 @@ def test_cmyk_jpeg_16_bit_png_and_animation_are_read(read, folder):
     cats = folder / "train" / "cat"
     Image.new("CMYK", (50, 50), (0, 255, 255, 0)).save(cats / "a.jpg")
     Image.fromarray(np.full((50, 50), 32_768, np.uint16)).save(cats / "b.png")
-    frames = [Image.new("RGB", (50, 50), colour) for colour in ("blue", "white")]
+    colours = ("blue", "white")
+    frames = [Image.new("RGB", (50, 50), colour) for colour in colours]
     frames[0].save(cats / "c.gif", save_all=True, append_images=frames[1:])
     train, _ = read()
-    cmyk, grey, blue = (train.images[12 + index, :, 16, 16].tolist() for index in range(3))
+    cmyk, grey, blue = train.images[12:15, :, 16, 16].tolist()
     assert cmyk[0] > 200
     assert max(cmyk[1:]) < 60
     assert grey == [128, 128, 128]

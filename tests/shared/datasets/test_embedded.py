@@ -6,16 +6,15 @@ import torch
 from sklearn.datasets import load_digits, load_sample_image
 from torch.nn import functional as F
 
-from shared.datasets import (
+from shared.datasets.downloads import EMBEDDED_SHA256
+from shared.datasets.embedded import (
     TRAIN_DIGITS,
-    ImageSet,
     _handwriting,
-    channel_statistics,
     digits,
     photo_digits,
     photograph,
 )
-from shared.downloads import EMBEDDED_SHA256
+from shared.datasets.image_set import ImageSet, channel_statistics
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +43,17 @@ def test_no_handwriting_of_the_test_set_is_in_the_training_set():
     train = {image.tobytes() for image in images[:TRAIN_DIGITS]}
     test = {image.tobytes() for image in images[TRAIN_DIGITS:]}
     assert not train & test
-    assert set(labels[:TRAIN_DIGITS]) == set(labels[TRAIN_DIGITS:]) == set(range(10))
+    for part in (labels[:TRAIN_DIGITS], labels[TRAIN_DIGITS:]):
+        assert set(part) == set(range(10))
 
 
 def test_handwriting_is_scikit_learn_s():
-    ours = sorted(zip(_handwriting()[1].tolist(), map(bytes, _handwriting()[0]), strict=True))
-    theirs = load_digits()
-    pixels = np.minimum(theirs.images * 16, 255).astype(np.uint8)
-    assert ours == sorted(zip(theirs.target.tolist(), map(bytes, pixels), strict=True))
+    images, labels = _handwriting()
+    ours = zip(labels.tolist(), map(bytes, images), strict=True)
+    digits = load_digits()
+    pixels = np.minimum(digits.images * 16, 255).astype(np.uint8)
+    theirs = zip(digits.target.tolist(), map(bytes, pixels), strict=True)
+    assert sorted(ours) == sorted(theirs)
 
 
 @pytest.mark.parametrize("size", [8, 28])
@@ -63,16 +65,20 @@ def test_digits_in_both_sizes(size):
 
 @pytest.mark.parametrize("name", ["china", "flower"])
 def test_photographs_are_scikit_learn_s(name):
-    expected = torch.from_numpy(load_sample_image(f"{name}.jpg").copy()).permute(2, 0, 1) / 255
+    pixels = torch.from_numpy(load_sample_image(f"{name}.jpg").copy())
+    expected = pixels.permute(2, 0, 1) / 255
     torch.testing.assert_close(photograph(name), expected)
 
 
 def test_channel_statistics_are_mean_and_std(photo_sets):
     images = photo_sets[1].images
-    mean, std = channel_statistics(images)
     pixels = images.double() / 255
-    torch.testing.assert_close(mean.double(), pixels.mean((0, 2, 3)), rtol=1e-6, atol=0)
-    torch.testing.assert_close(std.double(), pixels.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)
+    mean = pixels.mean((0, 2, 3))
+    std = pixels.std((0, 2, 3), correction=0)
+    for ours, theirs in zip(
+        channel_statistics(images), (mean, std), strict=True
+    ):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-6, atol=0)
 
 
 def test_batches_hold_every_image_once_and_the_last_may_be_short(photo_sets):
@@ -80,16 +86,18 @@ def test_batches_hold_every_image_once_and_the_last_may_be_short(photo_sets):
     in_order = [labels for _, labels in images.batches(300)]
     assert [len(labels) for labels in in_order] == [300] * 6 + [200]
     assert torch.cat(in_order).equal(images.labels)
-    mixed = [batch for batch, _ in images.batches(300, torch.Generator().manual_seed(1))]
+    chance = torch.Generator().manual_seed(1)
+    mixed = [batch for batch, _ in images.batches(300, chance)]
     sums = torch.cat(mixed).flatten(1).sum(1)
-    assert not sums.equal(images.images.flatten(1).sum(1))
-    assert sums.sort().values.equal(images.images.flatten(1).sum(1).sort().values)
+    expected = images.images.flatten(1).sum(1)
+    assert not sums.equal(expected)
+    assert sums.sort().values.equal(expected.sort().values)
 
 
 def test_limited_draws_from_all_classes_and_always_the_same(photo_sets):
-    sorted_by_class = ImageSet(
-        photo_sets[1].images, photo_sets[1].labels.sort().values, photo_sets[1].classes, "sorted"
-    )
+    images = photo_sets[1]
+    labels = images.labels.sort().values
+    sorted_by_class = ImageSet(images.images, labels, images.classes, "sorted")
     some = sorted_by_class.limited(200)
     assert len(some) == 200
     assert len(some.labels.unique()) == 10
@@ -98,12 +106,30 @@ def test_limited_draws_from_all_classes_and_always_the_same(photo_sets):
 
 
 def test_a_linear_classifier_is_far_from_solving_photo_digits(photo_sets):
-    """Hard enough to be worth a network: least squares on raw pixels stays below 85 %."""
+    """Hard enough for a network: least squares on raw pixels is below 85 %."""
     (train, test) = photo_sets
     columns = [
-        F.pad(part.images.flatten(1).float() / 255, (0, 1), value=1.0) for part in (train, test)
+        F.pad(part.images.flatten(1).float() / 255, (0, 1), value=1.0)
+        for part in (train, test)
     ]
     targets = F.one_hot(train.labels, 10).float()
     gram = columns[0].T @ columns[0] + 10 * torch.eye(columns[0].size(1))
     weights = torch.linalg.solve(gram, columns[0].T @ targets)
     assert test.accuracy((columns[1] @ weights).argmax(1)) < 0.85
+
+
+def test_a_tenth_is_held_out_by_seed_and_shares_no_handwriting(photo_sets):
+    train, held_out = photo_sets[0].hold_out(seed=0)
+    assert len(train) + len(held_out) == 10_000
+    assert 800 < len(held_out) < 1_200
+    assert not set(train.source.tolist()) & set(held_out.source.tolist())
+    assert held_out.images.equal(photo_sets[0].hold_out(seed=0)[1].images)
+    assert not held_out.labels.equal(photo_sets[0].hold_out(seed=1)[1].labels)
+    assert [len(part) for part in digits()[0].hold_out(seed=0)] == [1350, 150]
+
+
+def test_only_shuffled_batches_are_transformed(photo_sets):
+    images = photo_sets[1].limited(10)
+    images.transform = lambda batch, chance: (batch[0] * 0, batch[1])
+    assert next(iter(images.batches(10, torch.Generator())))[0].sum() == 0
+    assert next(iter(images.batches(10)))[0].sum() > 0

@@ -1,7 +1,8 @@
-"""Which image sets are here, and explicit downloads of those that the course doesn't embed.
+"""Which image sets are here, and explicit downloads of those not embedded.
 
-A download becomes data only after its checksum is right and all of it is unpacked: it is renamed
-into place as one whole folder, so that whatever goes wrong before leaves nothing behind.
+A download becomes data only after its checksum is right and all of it is
+unpacked: it is renamed into place as one whole folder, so that whatever goes
+wrong before leaves nothing behind.
 """
 
 import errno
@@ -29,14 +30,21 @@ from rich.progress import (
 
 from shared.console import console, fail, warn
 
-# Where torchvision looks for each set, below data/. It stands here too because importing
-# torchvision takes seconds, and asking what is there should not.
-FOLDERS = {"cifar10": Path("cifar-10-batches-py"), "mnist": Path("MNIST", "raw")}
+# Where torchvision looks for each set, below data/. It stands here too because
+# importing torchvision takes seconds, and asking what is there should not.
+FOLDERS = {
+    "cifar10": Path("cifar-10-batches-py"),
+    "mnist": Path("MNIST", "raw"),
+}
 
 # The SHA-256 of the bytes of all training images, then all test images.
 EMBEDDED_SHA256 = {
-    "digits": "9db6c8eb62614d1f892085bd6e898d4fa3ebca3c91b50fc309d479a27bd3f815",
-    "photo-digits": "c53d2e081601ade9afa0c75dfcb09f5ce77bf699a84beee76a4a94100b4a572e",
+    "digits": (
+        "9db6c8eb62614d1f892085bd6e898d4fa3ebca3c91b50fc309d479a27bd3f815"
+    ),
+    "photo-digits": (
+        "c53d2e081601ade9afa0c75dfcb09f5ce77bf699a84beee76a4a94100b4a572e"
+    ),
 }
 
 SETS = {
@@ -48,32 +56,41 @@ SETS = {
 
 
 class DownloadError(Exception):
-    """The other side failed: no network, no such file, or not the bytes that were promised."""
+    """The other side failed: no network, no such file, or the wrong bytes."""
 
 
 class Source(NamedTuple):
-    """Mirrors are base addresses, each of which holds all files; files are (name, MD5)."""
+    """Where a set comes from.
+
+    The mirrors are base addresses, each of which holds all files. The files are
+    (name, MD5).
+    """
 
     mirrors: list[str]
     files: list[tuple[str, str]]
 
 
 def is_there(name: str, root: Path) -> bool:
-    """Whether a set is in root, whole or not; embedded sets always are. Fast."""
+    """Whether a set is in root, whole or not; embedded sets always are.
+
+    This is fast, because only the folder is looked for.
+    """
     return name in EMBEDDED_SHA256 or (root / FOLDERS[name]).is_dir()
 
 
 def is_whole(name: str, root: Path) -> bool:
-    """Read a set and check it: checksums, or for mnist, which has none, the number of images.
+    """Read a set and check its checksums, or for mnist the number of images.
 
-    False also when the set is missing. Takes up to a few seconds. Raises ImportError without torch.
+    mnist has no checksums. False also when the set is missing. Takes up to a
+    few seconds. Raises ImportError without torch.
     """
     try:
         if name in EMBEDDED_SHA256:
             return _sha256(name) == EMBEDDED_SHA256[name]
-        return _cifar10_is_whole(root) if name == "cifar10" else _mnist_is_whole(root)
-    except ImportError:  # then torch or torchvision is what is broken, not the set
-        raise
+        check = _cifar10_is_whole if name == "cifar10" else _mnist_is_whole
+        return check(root)
+    except ImportError:
+        raise  # then torch or torchvision is what is broken, not the set
     except Exception:  # a damaged file can raise anything in the reader
         return False
 
@@ -88,56 +105,80 @@ def mend(name: str, root: Path) -> str:
     """What to do about a damaged set, in words and with the command."""
     if name in EMBEDDED_SHA256:
         return "python -m pip install --force-reinstall scikit-learn pillow"
-    return f"delete the folder {root / FOLDERS[name]}, then: python cli.py data get {name}"
+    folder = root / FOLDERS[name]
+    return f"delete the folder {folder}, then: python cli.py data get {name}"
 
 
-def download(name: str, root: Path, mirror: str | None = None, timeout: float = 30) -> None:
-    """Put cifar10 or mnist where torchvision looks for it in root, whole or not at all.
+def download(
+    name: str, root: Path, mirror: str | None = None, timeout: float = 30
+) -> None:
+    """Put cifar10 or mnist where torchvision looks for it in root.
 
-    mirror replaces the usual base addresses. timeout is how many seconds may pass without a byte.
-    Ends the command with exit code 1 when the set can't be had; KeyboardInterrupt passes through.
+    The set gets there whole or not at all. mirror replaces the usual base
+    addresses. timeout is how many seconds may pass without a byte. Ends the
+    command with exit code 1 when the set can't be had; KeyboardInterrupt passes
+    through.
     """
     goal = root / FOLDERS[name]
     if is_there(name, root):
         if not is_whole(name, root):
-            fail(f"{name} is already in {goal}, but it is damaged.", mend(name, root))
-        return _report(f"{name} is already in {goal}, and it is whole. Nothing was downloaded.")
+            problem = f"{name} is already in {goal}, but it is damaged."
+            fail(problem, mend(name, root))
+        return _report(
+            f"{name} is already in {goal}, and it is whole. "
+            "Nothing was downloaded."
+        )
     try:
         with _scratch_folder(root / f"{name}.part") as scratch:
             _fetch_from_any(_source(name, mirror), scratch, timeout)
             _unpack(name, scratch, goal)
     except DownloadError as error:
-        fail(f"Can't download {name}: {error}. Nothing was kept.", _try_again(name, mirror))
+        problem = f"Can't download {name}: {error}. Nothing was kept."
+        fail(problem, _try_again(name, mirror))
     except OSError as error:
         _cannot_write(error, name, root)
     except KeyboardInterrupt:
-        warn(f"Stopped. Nothing of {name} was kept. To start again: python cli.py data get {name}")
+        warn(
+            f"Stopped. Nothing of {name} was kept. "
+            f"To start again: python cli.py data get {name}"
+        )
         raise
     _report(f"{name} is in {goal}, whole.")
 
 
 def _report(message: str) -> None:
-    console.print(f"✓ {message}", markup=False, soft_wrap=True)  # a path must not be broken in two
+    # a path must not be broken in two
+    console.print(f"✓ {message}", markup=False, soft_wrap=True)
 
 
 def _try_again(name: str, mirror: str | None) -> str:
     again = f"python cli.py data get {name}"
     if mirror:
-        return f"check the address that --mirror gives, or take the usual one: {again}"
-    return f"check the network, then: {again}, or name another server with --mirror"
+        step = "check the address that --mirror gives, or take the usual one"
+        return f"{step}: {again}"
+    other = "or name another server with --mirror"
+    return f"check the network, then: {again}, {other}"
 
 
 def _cannot_write(error: OSError, name: str, root: Path) -> NoReturn:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        problem, first = f"The disk of {root} is full.", "free some space"
+        problem = f"The disk of {root} is full."
+        first = "free some space"
     else:
-        problem, first = f"Can't write to {root}: {error.strerror}.", "make it a folder to write in"
-    fail(f"{problem} Nothing of {name} was kept.", f"{first}, then: python cli.py data get {name}")
+        problem = f"Can't write to {root}: {error.strerror}."
+        first = "make it a folder to write in"
+    fail(
+        f"{problem} Nothing of {name} was kept.",
+        f"{first}, then: python cli.py data get {name}",
+    )
 
 
 @contextmanager
 def _scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that is gone afterwards; an earlier one, left by a kill, goes first."""
+    """An empty folder that is gone afterwards.
+
+    An earlier one, left by a kill, is removed first.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -159,7 +200,10 @@ def _source(name: str, mirror: str | None) -> Source:
 
 
 def _fetch_from_any(source: Source, folder: Path, timeout: float) -> None:
-    """Download all files from the first mirror that has them. Raises DownloadError."""
+    """Download all files from the first mirror that has them.
+
+    Raises DownloadError.
+    """
     problems = []
     for mirror in source.mirrors:
         try:
@@ -187,8 +231,13 @@ def _progress() -> Progress:
     )
 
 
-def _fetch(address: str, md5: str, path: Path, timeout: float, bar: Progress) -> None:
-    """Download one file. Raises DownloadError, or OSError when path can't be written."""
+def _fetch(
+    address: str, md5: str, path: Path, timeout: float, bar: Progress
+) -> None:
+    """Download one file.
+
+    Raises DownloadError, or OSError when path can't be written.
+    """
     digest = hashlib.md5(usedforsecurity=False)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -203,7 +252,8 @@ def _fetch(address: str, md5: str, path: Path, timeout: float, bar: Progress) ->
 def _arriving(address: str, timeout: float, bar: Progress) -> Iterator[bytes]:
     """The bytes behind an address, piece by piece. Raises DownloadError.
 
-    A generator, so that an OSError of whoever writes the pieces is not taken for the network's.
+    A generator, so that an OSError of whoever writes the pieces is not taken
+    for the network's.
     """
     received = 0
     try:
@@ -217,7 +267,9 @@ def _arriving(address: str, timeout: float, bar: Progress) -> Iterator[bytes]:
     except (OSError, HTTPException, ValueError) as error:
         raise DownloadError(f"{address}: {_reason(error, timeout)}") from error
     if promised is not None and received < promised:
-        raise DownloadError(f"{address}: cut short after {received:,} of {promised:,} bytes")
+        raise DownloadError(
+            f"{address}: cut short after {received:,} of {promised:,} bytes"
+        )
 
 
 def _reason(error: Exception, timeout: float) -> str:
@@ -234,7 +286,10 @@ def _reason(error: Exception, timeout: float) -> str:
 
 
 def _unpack(name: str, scratch: Path, goal: Path) -> None:
-    """Unpack what is in scratch, check it there, and rename it to goal. Raises DownloadError."""
+    """Unpack what is in scratch, check it there, and rename it to goal.
+
+    Raises DownloadError.
+    """
     archives = list(scratch.iterdir())
     folder = scratch / FOLDERS[name]
     for archive in archives:
@@ -243,10 +298,15 @@ def _unpack(name: str, scratch: Path, goal: Path) -> None:
                 tar.extractall(scratch, filter="data")
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            with gzip.open(archive) as packed, (folder / archive.stem).open("wb") as file:
+            with (
+                gzip.open(archive) as packed,
+                (folder / archive.stem).open("wb") as file,
+            ):
                 shutil.copyfileobj(packed, file)
     if not is_whole(name, scratch):
-        raise DownloadError("what came is damaged, though its checksum is right")
+        raise DownloadError(
+            "what came is damaged, though its checksum is right"
+        )
     goal.parent.mkdir(exist_ok=True)
     folder.rename(goal)
 
@@ -254,7 +314,8 @@ def _unpack(name: str, scratch: Path, goal: Path) -> None:
 def _cifar10_is_whole(root: Path) -> bool:
     from torchvision.datasets import CIFAR10
 
-    return bool(CIFAR10(root, train=False))  # compares the MD5 of every file, and raises
+    # it compares the MD5 of every file, and raises
+    return bool(CIFAR10(root, train=False))
 
 
 def _mnist_is_whole(root: Path) -> bool:
@@ -269,7 +330,7 @@ def _mnist_is_whole(root: Path) -> bool:
 
 def _sha256(name: str) -> str:
     """The digest of an embedded set, made anew."""
-    from shared.datasets import digits, photo_digits
+    from shared.datasets.embedded import digits, photo_digits
 
     train, test = digits() if name == "digits" else photo_digits()
     digest = hashlib.sha256(train.images.numpy())

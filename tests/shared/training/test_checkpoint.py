@@ -1,11 +1,18 @@
 import pytest
 import torch
 
-from shared.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from shared.training.checkpoint import (
+    load_checkpoint,
+    save_checkpoint,
+    write_whole,
+)
 
 
 def test_what_is_saved_comes_back(tmp_path):
-    checkpoint = {"model": {"weight": torch.randn(3, 3)}, "history": [{"epoch": 1, "loss": 0.5}]}
+    checkpoint = {
+        "model": {"weight": torch.randn(3, 3)},
+        "history": [{"epoch": 1, "loss": 0.5}],
+    }
     save_checkpoint(tmp_path / "last.pt", checkpoint)
     loaded = load_checkpoint(tmp_path / "last.pt")
     assert torch.equal(loaded["model"]["weight"], checkpoint["model"]["weight"])
@@ -13,7 +20,9 @@ def test_what_is_saved_comes_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path, monkeypatch
+):
     write_whole(tmp_path / "file", b"old")
     monkeypatch.setattr("os.fsync", lambda number: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -26,9 +35,11 @@ def test_every_cut_and_every_flipped_byte_of_the_weights_is_noticed(tmp_path):
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"model": {"weight": torch.randn(64, 64)}})
     whole = path.read_bytes()
-    start = whole.index(load_checkpoint(path)["model"]["weight"].numpy().tobytes())
+    weight = load_checkpoint(path)["model"]["weight"]
+    start = whole.index(weight.numpy().tobytes())
     for place in range(start, start + 64 * 64 * 4, 501):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        flipped = bytes([whole[place] ^ 1])
+        path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
         with pytest.raises(ValueError, match="damaged"):
             load_checkpoint(path)
     for length in range(0, len(whole), 501):

@@ -1,0 +1,79 @@
+"""Where a lesson's images come from: what --data may say."""
+
+from pathlib import Path
+
+import torch
+import typer
+
+from shared.console import fail, note, say
+from shared.datasets.downloads import download, is_there, mend
+from shared.datasets.embedded import photo_digits
+from shared.datasets.image_folder import image_folder
+from shared.datasets.image_set import ImageSet
+from shared.options import DATA
+from shared.training import distributed
+
+Sets = tuple[ImageSet, ImageSet, ImageSet | None]  # to train, choose, test
+
+
+def load_images(
+    source: str,
+    device: torch.device,
+    limit: int | None,
+    seed: int,
+    fetch: bool = False,
+) -> Sets:
+    """Images to train on, to choose the best epoch by, and to test with.
+
+    source is cifar10 (with fetch, downloaded first), photo-digits, or the path
+    of a folder of pictures, which may lack the test set. Where no folder
+    valid/ is there to choose by, a tenth of the training images is held out,
+    drawn by seed. Of each set only limit images are used.
+    """
+    if fetch and source != "cifar10":
+        problem = "it goes with --data cifar10."
+        raise typer.BadParameter(problem, param_hint="--download")
+    with distributed.first_alone():
+        if fetch:
+            download("cifar10", DATA)
+        train, val, test = _sets(source)
+    if val is None:
+        train, val = train.hold_out(seed)
+    sets = (train, val, test)
+    sets = tuple(some and some.limited(limit).to(device) for some in sets)
+    counts = [f"{len(some or ()):,}" for some in sets]
+    say(
+        f"{counts[0]} training, {counts[1]} held-out and {counts[2]} test "
+        f"images of {sets[0].name} on {device}"
+    )
+    return sets
+
+
+def _sets(source: str) -> tuple[ImageSet, ImageSet | None, ImageSet | None]:
+    """What is there: images to train on, to choose by, to test with."""
+    if source == "photo-digits":
+        note(
+            "These are photo-digits: handwritten digits over photographs, made "
+            "here.\nReal CIFAR-10 (170 MB): "
+            "[bold]python cli.py data get cifar10[/]"
+        )
+        train, test = photo_digits()
+        return train, None, test
+    if source == "cifar10":
+        return _cifar10(train=True), None, _cifar10(train=False)
+    return image_folder(Path(source), DATA / "cache")
+
+
+def _cifar10(train: bool) -> ImageSet:
+    from torchvision.datasets import CIFAR10  # here: importing it takes seconds
+
+    try:
+        dataset = CIFAR10(str(DATA), train=train)
+    except RuntimeError:
+        if is_there("cifar10", DATA):
+            fail(f"CIFAR-10 in {DATA} is damaged.", mend("cifar10", DATA))
+        problem = f"CIFAR-10 is not in {DATA}."
+        fail(problem, "python cli.py data get cifar10")
+    images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2)  # (N, 3, 32, 32)
+    labels = torch.tensor(dataset.targets)
+    return ImageSet(images.contiguous(), labels, dataset.classes, "CIFAR-10")

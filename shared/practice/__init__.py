@@ -1,0 +1,4 @@
+"""What the learner writes.
+
+cases    the calls that judge it, and what each of them must give
+"""

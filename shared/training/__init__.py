@@ -1,0 +1,13 @@
+"""What a training run needs and no lesson teaches.
+
+run           Training: the epochs, the batches, the table, the files
+resume        --resume: which run goes on, and what it refuses
+run_folder    last.pt, best.pt, metrics.csv, run.json
+checkpoint    one file, whole or not at all
+distributed   several processes under torchrun
+"""
+
+from .resume import LogDir, Resume, RunFolder
+from .run import Training
+
+__all__ = ["LogDir", "Resume", "RunFolder", "Training"]

@@ -1,0 +1,90 @@
+"""Each exercise's cases, tried on the lesson's own code, and on broken code."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+
+from lessons import LESSONS
+from shared.options import ROOT
+from shared.practice.cases import judge
+
+FILES = [name.replace("-", "_") for name in LESSONS]
+
+
+def by_hand(file: str) -> list[str]:
+    """The public functions and classes of a lesson's section "By hand"."""
+    source = (ROOT / "lessons" / f"{file}.py").read_text(encoding="utf-8")
+    lines = source.splitlines()
+    titles = [i for i, line in enumerate(lines, 1) if line.startswith("# ----")]
+    starts = [i for i in titles if lines[i - 1].startswith("# ---- By hand")]
+    if not starts:
+        return []
+    end = next(i for i in titles if i > starts[0])
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [
+        node.name
+        for node in ast.parse(source).body
+        if isinstance(node, kinds) and starts[0] < node.lineno < end
+    ]
+
+
+def exercise(file: str) -> Any:
+    path = ROOT / "lessons" / "exercises" / f"{file}.py"
+    assert path.exists(), f"{file} has no cases: write {path}"
+    return import_module(f"lessons.exercises.{file}")
+
+
+def asked(file: str) -> list[str]:
+    """The generators of an exercise, in the order in which they stand."""
+    module = exercise(file)
+    source = ast.parse(inspect.getsource(module))
+    functions = [n.name for n in source.body if isinstance(n, ast.FunctionDef)]
+    return [name for name in functions if not name.startswith("_")]
+
+
+PAIRS = [(file, name) for file in FILES for name in asked(file)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_by_hand_function_has_cases_or_a_reason_why_not(file):
+    excused = getattr(exercise(file), "NOT_ASKED", {})
+    assert sorted([*asked(file), *excused]) == sorted(by_hand(file))
+    assert all(excused.values()), "say why"
+
+
+@pytest.mark.parametrize(("file", "name"), PAIRS)
+def test_the_lesson_passes_its_own_cases(file, name):
+    lesson = import_module(f"lessons.{file}")
+    assert judge(getattr(lesson, name), getattr(exercise(file), name)) >= 3
+
+
+@pytest.mark.parametrize(("file", "name"), PAIRS)
+def test_the_cases_refuse_what_is_a_little_off(file, name):
+    right = getattr(import_module(f"lessons.{file}"), name)
+    cases = getattr(exercise(file), name)
+    for off in (lambda x: x + 1, lambda x: 1.01 * x + 0.01, torch.zeros_like):
+        with pytest.raises(AssertionError):
+            judge(broken(right, off), cases)
+
+
+def broken(function: Callable[..., Any], off: Callable[[Any], Any]) -> Any:
+    """The same function, with one of its results changed by off."""
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        if isinstance(result, tuple):
+            return (*result[:-1], off(result[-1]))
+        return off(result)
+
+    return wrong
+
+
+def test_every_hint_is_a_sentence():
+    for file, name in PAIRS:
+        hints = getattr(exercise(file), name).__doc__.split("\n\n")
+        assert all(hint.strip().endswith((".", "?")) for hint in hints), name
