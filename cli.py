@@ -180,7 +180,7 @@ def words(
     entries = glossary(ROOT / "lessons", LESSONS)
     found = look_up(entries, term) if term else entries
     if not found:
-        known = (entry.term for entry in entries)
+        known = (entry.term.partition(" (")[0] for entry in entries)
         hint = _hint(str(term), known, "python cli.py words")
         raise typer.BadParameter(f"no lesson explains {term!r}. {hint}")
     for lesson, group in groupby(found, key=lambda entry: entry.lesson):

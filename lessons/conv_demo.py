@@ -2,8 +2,8 @@
 
 Lay a kernel, a small table of numbers, on a corner of an image. Multiply
 each of its numbers by the pixel under it, and add up the products: the sum
-is one number of the output. Slide the kernel on, and do it again.
-    output[i, j] = sum of patch * kernel     (patch: the pixels under it)
+is one number of the output. Slide the kernel on to its next stop: again.
+    output[i, j] = sum of patch * kernel  (patch: the pixels at stop i, j)
 
     python cli.py conv-demo --step
 """
@@ -21,13 +21,13 @@ from shared.options import EDGES, LOGS, Kernel, LogDir, Padding, Stride
 
 WORDS = {
     "tensor": "PyTorch's table of numbers, of any number of dimensions",
-    "convolution": "sliding a kernel over an image, as above",
+    "convolution": "sliding a kernel over an image (mathematics turns it)",
     "kernel": "the small table of numbers that slides, often 3 x 3",
     "stride (of a kernel)": "how many pixels it moves from stop to stop",
     "padding (of an image)": "rows and columns of zeros laid round it first",
-    "channel": "one layer of an image's numbers: red, green or blue, say",
-    "filter": "one kernel for each channel; what they give is added up",
-    "gradient": "for each number, how much the loss grows if it grows",
+    "channel": "one table of an image's numbers: red, green or blue, say",
+    "filter": "one kernel for each channel; their outputs are added up",
+    "gradient": "how fast the loss grows with each number of a network",
 }
 Named = dict[str, Tensor]
 IMAGE = torch.tensor([[1.0, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0],
@@ -44,8 +44,8 @@ KERNELS = {
 def conv2d(
     image: Tensor, weight: Tensor, stride: int = 1, padding: int = 0
 ) -> Tensor:
-    """weight: a kernel (kh, kw), or for an image (C, H, W) a filter."""
-    assert image.dtype == weight.dtype  # PyTorch refuses a mixture, too
+    """weight: a kernel (rows, columns) or a filter (channels, ...)."""
+    assert image.dtype == weight.dtype  # F.conv2d refuses a mixture, too
     image = F.pad(image, [padding] * 4)  # zeros left, right, above, below
     kh, kw = weight.shape[-2:]  # how many rows and columns the kernel has
     tops = range(0, image.size(-2) - kh + 1, stride)  # where the stops begin
@@ -64,21 +64,21 @@ def learn_kernel(image: Tensor, wanted: Tensor, steps: int) -> Tensor:
     layer = nn.Conv2d(1, 1, kernel_size=3, bias=False)  # a random kernel
     for _ in range(steps):
         loss = ((layer(image) - wanted) ** 2).mean()  # how far off?
-        gradient = torch.autograd.grad(loss, layer.weight)[0]
-        with torch.no_grad():  # PyTorch refuses this line without it
-            layer.weight -= 0.4 * gradient  # a step: the loss gets smaller
-    return layer.weight.detach().reshape(3, 3)  # detach: no more gradients
+        gradient = torch.autograd.grad(loss, layer.weight)[0]  # a 1-tuple
+        with torch.no_grad():  # the step needs no gradient of its own
+            layer.weight -= 0.4 * gradient  # with 0.9 the loss would grow
+    return layer.weight.detach().reshape(3, 3)  # detach: the bare numbers
 
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_paper() -> Tensor:
-    """The channels are missing. PyTorch wants that dimension even for one."""
+    """The channels are missing. PyTorch wants that dimension, even for one."""
     return F.conv2d(IMAGE, KERNEL)
 
 
 def right_paper() -> Tensor:
-    """an image is (channels, rows, columns), filters are (how many, channels,
-    rows, columns). With filters of 3D the error would be one about stride."""
+    """an image is (channels, rows, columns), filters (how many, channels, rows,
+    columns). A filter of three dimensions brings an error about stride."""
     return F.conv2d(IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3))
 
 
@@ -110,9 +110,9 @@ def wrong_column() -> Tensor:
 
 
 def right_column() -> Tensor:
-    """lay a zero at the left and at the right, padding=(0, 1). The stops leave
-    (6 + 2 * padding - 3) % 2 = 1 column unread, with the zeros or without; now
-    it is the right zero. (With stride 1 none is left over.)"""
+    """padding=(0, 1) lays no rows, and a column of zeros at each side. Still
+    (6 + 2 - 3) % 2 = 1 column is unread, but it is a zero now. (padding=1 lays
+    rows, too: stride 2 would step over ours.) Other strides: count again."""
     row = torch.tensor([[[0, 0, 0, 0, 0, 1.0]]])
     return F.conv2d(row, torch.ones(1, 1, 1, 3), stride=2, padding=(0, 1))
 
@@ -130,15 +130,16 @@ def show_paper_case(stride: int, padding: int) -> None:
     terms = products(IMAGE[:3, :3], KERNEL)
     console.say(f"First stop: {terms} = {conv2d(IMAGE, KERNEL)[0, 0]:.0f}")
     console.code(conv2d)
-    console.ask("How many stops are in a row with stride 2? With padding 1?")
+    console.ask("Stops in a row: with stride 2? With stride 1, padding 1?")
     console.say(
-        "A row has 5 + 2 * padding pixels. The first stop takes 3. Each "
-        "further one takes stride of what is left; // divides, rounded down."
+        "A row has 5 + 2 * padding pixels. The first stop covers 3; each "
+        "further one needs stride more: 1 + (what is left) // stride. // "
+        "rounds down."
     )
     image, filters = IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3)
     ours, theirs = {}, {}
     for s, p in [(1, 0), (2, 0), (1, 1), (stride, padding)]:
-        stops = f"1+(5+2*{p}-3)//{s} = {1 + (5 + 2 * p - 3) // s} stops"
+        stops = f"1+(5+2*{p}-3)//{s} = {1 + (5 + 2 * p - 3) // s}"
         name = f"stride {s}, padding {p}\n{stops}"
         ours[name] = conv2d(IMAGE, KERNEL, s, p)
         theirs[name] = F.conv2d(image, filters, stride=s, padding=p)[0]
@@ -168,40 +169,42 @@ def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
     console.ask("Which of the four outputs will be the darkest?")
     outputs = {n: conv2d(image, k, stride, padding) for n, k in kernels.items()}
     console.pictures(outputs, "kernels", width=18)
-    seen = [f"{out.clamp(0, 1).mean():.2f}" for out in outputs.values()]
-    sums = [f"{kernel.sum():.3g}" for kernel in kernels.values()]
-    rows, columns = outputs["original"].shape
+    seen = [f"{n} {o.clamp(0, 1).mean():.2f}" for n, o in outputs.items()]
+    rows = f"1+(20+2*{padding}-3)//{stride} = {len(outputs['original'])}"
     console.say(
-        f"{rows} x {columns} pixels; 0 and less is black, 1 and more white. "
-        f"Mean brightness: {', '.join(seen)}. Where nine pixels are equal, "
-        "the output is that pixel times the sum of the kernel's numbers: "
-        f"times {', '.join(sums)}."
+        f"Output rows: {rows}. 0 and less is black, 1 and more white. Mean "
+        f"brightness: {', '.join(seen)}. Nine equal pixels give that pixel "
+        "times the sum of the kernel's numbers: 0 leaves only differences."
     )
     return outputs
 
 
 def show_learning(name: str, kernel: Tensor) -> None:
     console.section("What it is for: a network finds its kernels itself")
-    console.say("nn.Conv2d is a layer, a step of a network. It keeps kernels.")
+    console.say(
+        "A network is a chain of layers; each makes a tensor from a tensor. "
+        "nn.Conv2d is a layer that keeps filters and, unless bias=False, a "
+        "number to add for each, the bias. The loss is how far off it is."
+    )
     console.code(learn_kernel)
     image = torch.randn(1, 40, 40)
     wanted = F.conv2d(image, kernel.reshape(1, 1, 3, 3))
-    console.say(f"Here image is random numbers, and wanted is {name} of them.")
+    console.say(f"image is random numbers, wanted what {name} makes of them.")
     console.ask("It never sees the nine numbers. How near will 10 steps come?")
-    learned = {f"{n} steps": learn_kernel(image, wanted, n) for n in (0, 1, 10)}
-    console.matrices(learned)
-    found = learn_kernel(image, wanted, 100)
-    console.agrees(f"after 100 steps: kernel = {name}", found, kernel, 1e-3)
+    learned = {n: learn_kernel(image, wanted, n) for n in (0, 1, 10, 100)}
+    console.matrices({f"step {n}": learned[n] for n in (0, 1, 10)})
+    pair = learned[100].round(decimals=4), kernel.round(decimals=4)
+    console.agrees(f"step 100, four decimals = {name}", *pair, 1e-4)
     console.say(
-        "A real network's loss says how far off its last output is, no more; "
-        "the gradient tells every kernel its part. So train-cifar's first "
-        "layer learns 32 filters, each of 3 kernels of 5 x 5 numbers."
+        "A network's loss is that of its last output; the gradient says for "
+        "each number of each layer which way to step. So train-cifar's first "
+        "layer learns what to look for: 32 filters of 3 kernels of 5 x 5."
     )
 
 
 def show_speed() -> None:
-    console.section("Why nobody uses loops: 60 x 120 stops")
-    image = torch.randint(0, 256, (1, 62, 122)).float()  # as bright as pixels
+    console.section("Why nobody uses conv2d by hand: 60 x 120 stops")
+    image = torch.randint(0, 256, (1, 62, 122)).float()  # as in image files
     filters = KERNEL.reshape(1, 1, 3, 3)
     console.ask("How many times as fast as conv2d is F.conv2d?")
     ways = {
@@ -210,7 +213,7 @@ def show_speed() -> None:
         "F.conv2d": lambda: F.conv2d(image, filters)[0],
     }
     console.speeds(ways)
-    console.say("It isn't the loops that cost the time, but the calls in them.")
+    console.say("Four calls of PyTorch at each stop take the time, not loops.")
     outputs = ways["conv2d"](), ways["F.conv2d"]()
     console.agrees("conv2d = F.conv2d on random pixels", *outputs, 0)
 
@@ -235,7 +238,7 @@ def run(
     show_speed()
     console.mistakes(__name__, raises=RuntimeError)
     console.remember(
-        "import torch; images = torch.rand(1, 3, 32, 32)  # 1 of 3 channels",
+        "import torch; images = torch.rand(1, 3, 32, 32)  # one, 3 channels",
         "layer = torch.nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1)",
         "layer(images).shape  # (1, 8, 16, 16): 8 filters, 1+(32+2-3)//2 = 16",
     )

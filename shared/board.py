@@ -1,6 +1,8 @@
 """TensorBoard: one run is one folder, logs/<lesson>/<date and time>/."""
 
 import errno
+import getpass
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -52,6 +54,8 @@ def board(
             )
         raise
     say("In TensorBoard: ", tensorboard_command(logdir))
+    if tunnel := tunnel_command():
+        say("Before, on your own machine: ", tunnel)
     say(look)
 
 
@@ -85,3 +89,15 @@ def tensorboard_command(logdir: Path) -> str:
     here = [sys.executable, "-m", "tensorboard.main"]
     program = ["tensorboard"] if shutil.which("tensorboard") else here
     return command(*program, "--logdir", short(logdir))
+
+
+def tunnel_command() -> str:
+    """In an SSH session: what brings TensorBoard's page home. Else nothing."""
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    if len(connection) != 4:
+        return ""
+    _, _, address, port = connection  # the last two are this machine's
+    words = ["ssh", "-L", "6006:localhost:6006"]
+    if port != "22":
+        words += ["-p", port]
+    return command(*words, f"{getpass.getuser()}@{address}")

@@ -25,6 +25,11 @@ REINSTALL = "python -m pip install --force-reinstall -r requirements.txt"
 OTHER_BUILD = (
     "choose another build of PyTorch: https://pytorch.org/get-started/locally"
 )
+REMOTE = """to work on a remote machine
+  1. On your own machine: {tunnel}
+  2. In that session: {command}
+  3. In your own browser: http://localhost:6006
+  4. Begin long training inside tmux: it goes on when the line breaks."""
 GIB = 2**30
 
 
@@ -251,6 +256,9 @@ def _tensorboard() -> Iterator[Finding]:
         version = tensorboard.version.VERSION
         command = board.tensorboard_command(LOGS)
         yield Finding(name, version, "good", command)
+        if tunnel := board.tunnel_command():
+            steps = REMOTE.format(tunnel=tunnel, command=command)
+            yield Finding("SSH", "a remote machine", "note", steps)
 
 
 def _disk() -> Iterator[Finding]:

@@ -1,12 +1,13 @@
 """Figures for TensorBoard, and pictures there and in the terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from shared import console
@@ -23,38 +24,96 @@ def curves_figure(
     """Draw curves (N,) over x (N,), each under its name."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, yscale=yscale)
+    _draw_curves(axes, x, curves)
+    axes.legend()
+    return figure
+
+
+def functions_figure(
+    functions: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]],
+) -> Figure:
+    """Functions and, beside them, their derivatives."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    x = torch.linspace(-4, 4, 201)
+    for place, title in enumerate(("f(x)", "its derivative f'(x)")):
+        axes = figure.add_subplot(1, 2, place + 1, xlabel="x", title=title)
+        axes.set_ylim(-1.1, 2.1)
+        _draw_curves(axes, x, {n: f(x)[place] for n, f in functions.items()})
+    axes.legend()
+    return figure
+
+
+def _draw_curves(axes: Axes, x: Tensor, curves: dict[str, Tensor]) -> None:
     for place, (name, y) in enumerate(curves.items()):
         width = 5 * 0.7**place  # thinner: a curve shows what it lies upon
         axes.plot(x.numpy(), y.numpy(), label=name, linewidth=width)
+    axes.grid(alpha=0.3)
+
+
+def layers_figure(measured: dict[str, Tensor], ylabel: str) -> Figure:
+    """Values by layer (seeds, layers): the median, and from least to most."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="layer", ylabel=ylabel, yscale="log")
+    axes.set_title("Median of the seeds; shaded: smallest to largest")
+    for name, values in measured.items():
+        layers = range(1, values.shape[1] + 1)
+        median, low, high = values.median(0).values, *values.aminmax(dim=0)
+        axes.plot(layers, median.numpy(), label=name)
+        axes.fill_between(layers, low.numpy(), high.numpy(), alpha=0.2)
+    axes.set_xticks(layers)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
-def spread_figure(measured: dict[str, Tensor], xlabel: str) -> Figure:
-    """A line for each name, with a dot for each of its measured values (N,)."""
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.add_subplot(xlabel=xlabel)
-    for name, values in reversed(measured.items()):
-        axes.plot(values.numpy(), [name] * len(values), "o", alpha=0.5)
-    axes.grid(alpha=0.3)
+def spread_figure(
+    columns: dict[str, int], measured: dict[str, Tensor], xlabel: str
+) -> Figure:
+    """Beside each other, as in spread_table: a dot for each measured value."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure.suptitle("A dot for each seed")
+    row = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axes, (title, place) in zip(row, columns.items(), strict=True):
+        for name, values in reversed(measured.items()):
+            dots = values[:, place].numpy()
+            axes.plot(dots, [name] * len(dots), "o", alpha=0.5)
+        axes.set(title=title, xlabel=xlabel)
+        axes.grid(alpha=0.3)
     return figure
 
 
-def sketch(
-    curves: Iterable[Tensor], low: float = -1.2, high: float = 3.1
-) -> Tensor:
-    """Draw curves (N,) as pixels (3, N, N): the first white, then orange."""
-    colours = torch.tensor([[1, 1, 1], [1, 0.5, 0]])[:, :, None]
-    for place, curve in enumerate(curves):
-        last = len(curve) - 1
-        if place == 0:
-            picture = torch.zeros(3, len(curve), len(curve))
-            picture[:, round(last * high / (high - low))] = 0.3  # the line of 0
-        heights = last * (high - curve) / (high - low)
-        rows = heights.round().long().clamp(0, last)
-        picture[:, rows, torch.arange(len(curve))] = colours[place]
-    return picture
+def plane(model: nn.Module, edge: float = 2.5, size: int = 90) -> Tensor:
+    """Which class a model sees at each point of the plane: (size, size).
+
+    Row 0 is the upper edge, as in an image.
+    """
+    line = torch.linspace(-edge, edge, size)
+    points = torch.cartesian_prod(-line, line).flip(1)  # (y, x) to (x, y)
+    with torch.no_grad():
+        return model(points).argmax(1).view(size, size).float()
+
+
+def planes_figure(
+    planes: dict[str, Tensor],
+    points: Tensor,
+    labels: Tensor,
+    edge: float = 2.5,
+) -> Figure:
+    """What plane() gave for some models, with points (N, 2) of 2 classes."""
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    figure.suptitle("Background: the model's answer; dots: the truth")
+    for place, (name, picture) in enumerate(planes.items(), start=1):
+        axes = figure.add_subplot(1, len(planes), place, xlabel="x", ylabel="y")
+        axes.set_title(name)
+        corners = (-edge, edge, -edge, edge)
+        axes.imshow(picture.numpy(), "coolwarm", extent=corners, alpha=0.4)
+        for label, colour in enumerate(("tab:blue", "tab:red")):
+            x, y = points[labels == label].T.numpy()
+            axes.scatter(
+                x, y, s=8, color=colour, label=("inner", "outer")[label]
+            )
+    axes.legend(loc="upper right")
+    return figure
 
 
 def kernels_figure(
@@ -97,7 +156,8 @@ def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
     """A confusion matrix (true, predicted), as shares of the true class."""
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
     figure = Figure(figsize=(6, 5.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="predicted", ylabel="true")
+    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
+    axes.set_title("Test images: how many of each class were taken for what")
     picture = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
@@ -138,24 +198,22 @@ def show_guesses(
     """Show which class (N,) each image was taken for, here and as figures."""
     classes = images.classes
     confusion = confusion_matrix(images.labels, predictions, len(classes))
-    writer.add_figure(
-        "figures/confusion", confusion_figure(confusion, classes), step
-    )
-    writer.add_figure(
-        "figures/predictions", predictions_figure(images, predictions), step
-    )
+    figure = confusion_figure(confusion, classes)
+    writer.add_figure("figures/confusion", figure, step)
+    figure = predictions_figure(images, predictions)
+    writer.add_figure("figures/predictions", figure, step)
     console.confusion_table(confusion, classes)
-    right = confusion.diag() / confusion.double().sum(
-        1
-    )  # nan where there is no image
-    hardest = right.nan_to_num(1).argmin()
-    mistakes = confusion[hardest].clone()
-    mistakes[hardest] = 0
-    wrong, times = classes[mistakes.argmax()], mistakes.max()
-    console.say(
-        f"Hardest: {classes[hardest]}, {right[hardest]:.0%} right. "
-        f"Most often it was taken for {wrong}: {times} times."
-    )
+    right = confusion.diag() / confusion.double().sum(1)  # nan: no such image
+    lowest = right.nan_to_num(1).min()
+    hardest = [k for k in range(len(classes)) if right[k] == lowest]
+    names = " and ".join(classes[k] for k in hardest)
+    names = names if len(hardest) <= 3 else f"{len(hardest)} classes"
+    console.say(f"Hardest: {names}, {lowest:.0%} right.")
+    mistakes = confusion[hardest[0]].clone()
+    mistakes[hardest[0]] = 0
+    if len(hardest) == 1 and mistakes.any():
+        times, wrong = mistakes.max(0)
+        console.say(f"Most often taken for {classes[wrong]}: {times} times.")
 
 
 def predictions_figure(
@@ -167,7 +225,8 @@ def predictions_figure(
     some = torch.cat(
         [_spaced(which.nonzero().flatten(), each) for which in (~right, right)]
     )
-    figure = Figure(figsize=(6, 6.4), layout="constrained")
+    figure = Figure(figsize=(6, 6.8), layout="constrained")
+    figure.suptitle("Test images: wrongly predicted (red), rightly (green)")
     side = math.ceil(math.sqrt(len(some)))
     for place, index in enumerate(some.tolist(), start=1):
         axes = figure.add_subplot(side, side, place)

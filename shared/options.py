@@ -91,7 +91,8 @@ Activation = Annotated[
 Augment = Annotated[
     bool,
     typer.Option(
-        "--augment", help="Shift and mirror the training images at random."
+        "--augment",
+        help="Shift training images; mirror them, too (not digits).",
     ),
 ]
 Download = Annotated[

@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
 import cli
 from lessons import LESSONS
+from shared import console
 from shared.options import ROOT
 
-PLANNED = {"conv-layer-demo"}  # named as the next one before it is there
 LESSON_FILES = sorted(
     path for path in (ROOT / "lessons").glob("*.py") if path.stem != "__init__"
 )
@@ -66,19 +67,29 @@ def test_each_lesson_stands_alone(path):
     ]
     others = ("lessons", "cli")
     assert not [name for name in imported if name.startswith(others)]
-    named = re.findall(r"next_lesson\(\"([a-z0-9-]+)\"\)", source)
-    order = list(LESSONS)
-    following = order[order.index(path.stem.replace("_", "-")) + 1 :][:1]
-    named = [name for name in named if name not in PLANNED] or following
-    assert named == following, (
-        "next_lesson() names the next lesson of the table of contents"
-    )
+    assert "console.next_lesson(__name__)" in source
 
 
-def test_shared_never_imports_a_lesson():
-    imports = re.compile(r"^\s*(from|import) lessons", re.MULTILINE)
-    for path in (ROOT / "shared").glob("*.py"):
-        assert not imports.search(path.read_text()), path
+def test_shared_imports_the_table_of_contents_and_never_a_lesson():
+    imports = re.compile(r"^\s*((?:from|import) lessons.*)$", re.MULTILINE)
+    found = {
+        line
+        for path in (ROOT / "shared").rglob("*.py")
+        for line in imports.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"from lessons import LESSONS"}
+
+
+def test_the_next_lesson_is_that_of_the_table_of_contents(capsys):
+    order = [*LESSONS]
+    for name, following in pairwise(order):
+        module = f"lessons.{name.replace('-', '_')}"
+        importlib.import_module(module)
+        console.next_lesson(module)
+        said = capsys.readouterr().out
+        assert said == f"Next lesson: python cli.py {following}\n"
+    console.next_lesson(f"lessons.{order[-1].replace('-', '_')}")
+    assert "the last lesson" in capsys.readouterr().out
 
 
 def test_help_imports_no_torch():
@@ -134,12 +145,21 @@ def test_show_prints_the_source_as_it_is(run_cli):
 
 
 def test_words_explains_a_term_and_suggests_the_nearest(run_cli):
-    assert "conv-demo\n convolution" in run_cli("words").output
+    assert re.search(r"conv-demo\n(.*\n)* convolution", run_cli("words").output)
     (only,) = run_cli("words", "STRIDE").output.splitlines()[1:]
-    assert only.split()[0] == "stride"
+    assert only.strip().startswith("stride (of a kernel)")
     result = run_cli("words", "paddin")
     assert result.exit_code == 2
     assert "Did you mean 'padding'?" in result.stderr
+    assert run_cli("words", "padding").exit_code == 0
+    assert "python cli.py words" in run_cli("words", "xyzzy").stderr
+
+
+def test_libgomp_spins_less_unless_the_user_says_otherwise(monkeypatch):
+    code = "import cli, os; print(os.environ['GOMP_SPINCOUNT'])"
+    assert run_process("-c", code, GOMP_SPINCOUNT="7").stdout == "7\n"
+    monkeypatch.delenv("GOMP_SPINCOUNT")  # which importing cli has set
+    assert run_process("-c", code).stdout == "1000\n"
 
 
 @pytest.mark.parametrize("name", LESSONS)

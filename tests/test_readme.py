@@ -33,11 +33,8 @@ def test_sample_output_is_the_program_s(
     printed = [line.rstrip() for line in result.output.splitlines()]
     for part in sample.split("…\n"):
         lines = [line.rstrip() for line in part.strip("\n").splitlines()]
-        starts = [
-            i
-            for i in range(len(printed))
-            if printed[i : i + len(lines)] == lines
-        ]
+        places = range(len(printed))
+        starts = [i for i in places if printed[i : i + len(lines)] == lines]
         assert starts, "not printed in one piece:\n" + "\n".join(lines)
 
 
@@ -47,14 +44,13 @@ def test_links_lead_somewhere():
 
 
 def accuracies(run_cli, only_run, tmp_path: Path, data: str) -> list[float]:
-    """In percent of the held-out images after the first and the best epoch, and of the test images.
+    """What a run with default settings gets right, in percent.
 
-    Of a run with default settings.
+    Of the held-out images after the first and the best epoch, and of the test
+    images.
     """
-    assert (
-        run_cli("train-cifar", "--data", data, "--logdir", tmp_path).exit_code
-        == 0
-    )
+    result = run_cli("train-cifar", "--data", data, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
     folder = only_run(tmp_path, "train-cifar")
     history = load_checkpoint(folder / "last.pt")["history"]
     held_out = [row["val_accuracy"] for row in history]
@@ -63,7 +59,7 @@ def accuracies(run_cli, only_run, tmp_path: Path, data: str) -> list[float]:
 
 
 def assert_as_in_the_readme(images: str, measured: list[float]) -> None:
-    """Another processor rounds otherwise, and an epoch may turn out some points better or worse."""
+    """Another processor rounds otherwise: an epoch may differ by points."""
     (row,) = re.findall(rf"^\| {images} \|(.*)\|$", README, re.MULTILINE)
     written = [float(number) for number in re.findall(r"(\d+\.\d) %", row)][:3]
     assert measured == pytest.approx(written, abs=10)
@@ -73,7 +69,7 @@ def assert_as_in_the_readme(images: str, measured: list[float]) -> None:
 def test_measured_results_on_photo_digits(run_cli, only_run, tmp_path):
     measured = accuracies(run_cli, only_run, tmp_path, "photo-digits")
     assert_as_in_the_readme("photo-digits", measured)
-    assert measured[2] >= 97
+    assert measured[2] >= 95
 
 
 @pytest.mark.real_data
@@ -84,4 +80,4 @@ def test_measured_results_on_real_cifar10(
         run_cli, only_run, tmp_path, str(real_data / "cifar10")
     )
     assert_as_in_the_readme("CIFAR-10", measured)
-    assert measured[2] >= 65.5
+    assert measured[2] >= 69

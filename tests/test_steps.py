@@ -57,10 +57,11 @@ def lesson(tmp_path, monkeypatch) -> list[str]:
 def at_a_terminal(lesson):
     """Run it, answer its prompts one by one; what it showed, its exit code."""
 
-    def run(*answers: bytes) -> tuple[str, int]:
+    def run(*answers: bytes, command: list[str] = lesson) -> tuple[str, int]:
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            lesson,
+            command,
+            cwd=ROOT,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -111,6 +112,19 @@ def test_ctrl_d_and_ctrl_c_end_it_cleanly(at_a_terminal, key, expected):
     assert "RAN" not in shown
     assert "Traceback" not in shown
     assert code == expected
+
+
+def test_cli_gives_every_lesson_the_option(at_a_terminal, tmp_path):
+    words = ["cli.py", "conv-demo", "--step", "--logdir", str(tmp_path)]
+    command = [sys.executable, *words]
+    shown, code = at_a_terminal(b"\n", b"10\n", b"\x04", command=command)
+    parts = ("Convolution by hand", "Enter to go on", "? KERNEL", "= 10")
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "Stopped here" in shown
+    assert "Remember" not in shown
+    assert code == 0
+    assert not (tmp_path / "conv-demo").exists()
 
 
 def test_without_a_terminal_it_does_nothing(lesson):

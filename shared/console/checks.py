@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDING = (
-    "  (1e-06 is 0.000001. Why not 0? float32 keeps about seven digits, and\n"
-    "  the same sum in another order is rounded in other places.)"
+    "  (1e-06 is 0.000001. float32 keeps about seven digits, and whoever\n"
+    "  calculates in another order rounds in other places.)"
 )
 
 

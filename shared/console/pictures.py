@@ -41,14 +41,11 @@ def pictures(
                 )
             )
             console.print(grid)
-    where = f"in TensorBoard, under IMAGES, {tag}"
+    where = f"in TensorBoard, IMAGES, {tag}; the last lines open it."
     if not visible:
-        say(
-            f"The pictures are not drawn here, without colours. They are\n"
-            f"{where}: the last lines say how to open it."
-        )
+        say(f"The pictures are {where}")
     elif console.color_system == "standard":
-        say(f"This terminal has four greys. All greys are {where}.")
+        say(f"This terminal has four greys. The real pictures are {where}")
 
 
 def _pixels(image: Tensor, width: int) -> Pixels:

@@ -74,6 +74,7 @@ def _cifar10(train: bool) -> ImageSet:
             fail(f"CIFAR-10 in {DATA} is damaged.", mend("cifar10", DATA))
         problem = f"CIFAR-10 is not in {DATA}."
         fail(problem, "python cli.py data get cifar10")
-    images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2)  # (N, 3, 32, 32)
+    images = torch.from_numpy(dataset.data)  # (N, 32, 32, 3)
+    images = images.permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
     labels = torch.tensor(dataset.targets)
-    return ImageSet(images.contiguous(), labels, dataset.classes, "CIFAR-10")
+    return ImageSet(images, labels, dataset.classes, "CIFAR-10")

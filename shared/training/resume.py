@@ -58,6 +58,12 @@ def lesson(context: typer.Context) -> str:
     )
 
 
+def default(context: typer.Context, name: str) -> Any:
+    """What an option is where nobody says otherwise."""
+    options = context.command.params
+    return next(option.default for option in options if option.name == name)
+
+
 def made_by(context: typer.Context) -> str:
     return f"{lesson(context)}, format {FORMAT}"
 

@@ -120,7 +120,7 @@ class Training:
         if self._first_loss is None:
             self._first_loss = loss.item()
         if self.step % 100 == 0:
-            self.writer.add_scalar("loss/train", loss.item(), self.step)
+            self.writer.add_scalar("loss/batch", loss.item(), self.step)
 
     def end_epoch(self, **measured: float) -> None:
         """Print and log the epoch's row, and keep a checkpoint.
@@ -137,9 +137,10 @@ class Training:
             began = f"in the first batch it was {self._first_loss:.4g}"
             problem = f"In epoch {row['epoch']} the loss ran away: {losses}"
             lr = group.get("initial_lr", group["lr"])  # before any schedule
-            console.fail(f"{problem}; {began}.", f"try --lr {lr / 10:g}")
+            tame = min(lr / 10, resume.default(self._context, "lr"))
+            console.fail(f"{problem}; {began}.", f"try --lr {tame:g}")
         self.history.append(row | {"seconds": self._seconds})
-        self._log(**measured, lr_optimizer=group["lr"])
+        self._log(train_loss=loss, **measured, lr_optimizer=group["lr"])
         self._save()
         self._print(self.history[-1])
 

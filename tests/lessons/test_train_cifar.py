@@ -4,6 +4,7 @@ Above all, a killed run loses nothing.
 """
 
 import csv
+import inspect
 import json
 import os
 import random
@@ -17,14 +18,16 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 from torch import nn
 from torch.nn import functional as F
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli import app
 from lessons import train_cifar as lesson
@@ -36,6 +39,7 @@ from shared.training.checkpoint import load_checkpoint
 made_once = cache(photo_digits)
 SMALL = ("--data", "photo-digits", "--limit", 600, "--device", "cpu")
 GO_ON = ("train-cifar", "--resume", "--epochs", 3)
+STEPS = 600 // 64  # of an epoch: the 24 images left over come in another one
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,37 @@ def images() -> ImageSet:
 
 def steps(events: EventAccumulator, tag: str) -> list[int]:
     return [event.step for event in events.Scalars(tag)]
+
+
+def table_rows(output: str) -> list[list[str]]:
+    """The cells of each row of the growing table: epoch 1, epoch 2, …"""
+    _, _, below = output.partition("seconds\n")
+    rows = re.match(r"(?: +\d+(?: +[\d.]+%?)+\n)*", below)[0]
+    return [line.split() for line in rows.splitlines()]
+
+
+def assert_reported(result: Result, folder: Path, epochs: int) -> None:
+    """The whole table and report are on the screen, as in the run's files."""
+    assert result.exit_code == 0, result.output
+    about = json.loads((folder / "run.json").read_text())
+    accuracy, best = about["test_accuracy"], about["best"]["epoch"]
+    assert f"{accuracy:.1%} of the test images" in result.output
+    assert re.search(rf"weights .*epoch {best}\b", result.output)
+    columns = "epoch  train loss  val loss  val accuracy  seconds"
+    assert columns in result.output
+    history = load_checkpoint(folder / "last.pt")["history"]
+    assert len(history) == epochs
+    for cells, row in zip(table_rows(result.output), history, strict=True):
+        number, loss, val_loss = (
+            row["epoch"],
+            row["train_loss"],
+            row["val_loss"],
+        )
+        shown = [f"{number}", f"{loss:.4f}", f"{val_loss:.4f}"]
+        shown += [f"{row['val_accuracy']:.1%}", f"{row['seconds']:.1f}"]
+        assert cells == shown
+    for word in ("taken for", "Hardest", "Kept: last.pt", "Remember"):
+        assert word in result.output
 
 
 def build(activation: str) -> nn.Module:
@@ -132,19 +167,170 @@ def test_network_is_the_course_s(images):
     assert model(images.images).shape == (50, 10)
 
 
-def test_the_screen_teaches(run_cli, width, tmp_path):
-    result = run_cli("train-cifar", *SMALL, "--epochs", 1, "--logdir", tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Result]:
+    """A log folder with one run of two epochs, and what it said.
+
+    Tests copy the folder before they change anything.
+    """
+    logdir = tmp_path_factory.mktemp("trained")
+    words = ["train-cifar", *map(str, SMALL), "--epochs", "2"]
+    words += ["--logdir", str(logdir)]
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, words)
     assert result.exit_code == 0, result.output
-    counts = ("2,432", "25,632", "51,264", "65,600", "650")
-    for word in (*counts, "ln 10 = 2.30", "Remember"):
-        assert word in result.output
-    step = r"weight (\S+), gradient (\S+), lr (\S+)"
-    weight, gradient, lr = map(float, re.search(step, result.output).groups())
-    after = float(re.search(r"lr × gradient = (\S+)", result.output)[1])
-    assert after == pytest.approx(weight - lr * gradient, abs=2e-6)
+    return logdir, result
+
+
+@pytest.fixture
+def screen(trained) -> str:
+    return trained[1].output
+
+
+def test_the_screen_shows_the_network_layer_by_layer(screen):
+    layers = [
+        ("Conv2d", "(64, 32, 32, 32)", "2,432"),
+        ("MaxPool2d", "(64, 32, 16, 16)", "0"),
+        ("Conv2d", "(64, 32, 16, 16)", "25,632"),
+        ("MaxPool2d", "(64, 32, 8, 8)", "0"),
+        ("Conv2d", "(64, 64, 8, 8)", "51,264"),
+        ("MaxPool2d", "(64, 64, 4, 4)", "0"),
+        ("Flatten", "(64, 1024)", "0"),
+        ("Linear", "(64, 64)", "65,600"),
+        ("Linear", "(64, 10)", "650"),
+    ]
+    names = "Normalize|Conv2d|MaxPool2d|Flatten|Linear"
+    row = rf"^ ({names}) +(\(.*\)) +([\d,]+) *$"
+    found = re.findall(row, screen, re.MULTILINE)
+    assert found == [("Normalize", "(64, 3, 32, 32)", "0"), *layers]
+    assert len(re.findall(r"^ ReLU +\(.*\) +0 *$", screen, re.MULTILINE)) == 4
+    assert "145,578 parameters" in screen
+
+
+def test_the_screen_says_what_guessing_costs(screen):
+    said = " ".join(screen.split())
+    assert re.search(r"ln ?(10|\(1/10\)) (=|is) 2\.30", said)
+    assert re.search("F.cross_entropy: largest difference", screen)
+
+
+def test_the_screen_takes_two_steps_by_hand(screen):
+    row = r"^ +(?:[12] +)?" + r" +".join([r"(-?\d+\.\d{4,})"] * 5) + " *$"
+    first, second = (
+        map(float, cells) for cells in re.findall(row, screen, re.MULTILINE)
+    )
+    loss, weight, gradient, velocity, after = first
+    assert loss == pytest.approx(2.3, abs=0.1)
+    assert gradient == velocity != 0
+    assert after == pytest.approx(weight - 0.01 * velocity, abs=2e-6)
+    second_loss, second_weight, gradient, second_velocity, last = second
+    assert second_loss < loss
+    assert second_weight == after
+    expected = pytest.approx(0.9 * velocity + gradient, abs=2e-6)
+    assert second_velocity == expected
+    assert last == pytest.approx(after - 0.01 * second_velocity, abs=2e-6)
     check = "by hand = optimizer.step.*largest difference"
-    assert re.search(check, result.output)
-    assert width(result.output) <= 80
+    assert re.search(check, screen)
+
+
+@pytest.mark.parametrize("function", [lesson.sgd_step, lesson.train])
+def test_the_screen_shows_the_code_that_runs_whole(screen, function):
+    source = inspect.getsource(function).strip().splitlines()
+    shown = [line.removeprefix("  ").rstrip() for line in screen.splitlines()]
+    start = shown.index(source[0])
+    assert shown[start : start + len(source)] == source
+
+
+def test_the_screen_shows_the_table_and_what_its_columns_mean(screen, width):
+    before, _, _ = screen.partition("epoch  train loss")
+    words = {
+        "train loss": "mean over the training images",
+        "val loss": "mean over the held-out images",
+        "val accuracy": "share of",
+    }
+    for column, meaning in words.items():
+        assert re.search(rf"{column}: .*{meaning}", before), column
+        assert f"{column}: {lesson.COLUMNS[column]}" in before
+    assert [number for number, *_ in table_rows(screen)] == ["1", "2"]
+    assert "Remember" in screen
+    assert width(screen) <= 80
+
+
+def test_the_accuracy_on_the_screen_is_the_one_in_the_run_s_file(
+    trained, only_run
+):
+    logdir, result = trained
+    assert_reported(result, only_run(logdir, "train-cifar"), epochs=2)
+
+
+def make_picture_folder(root: Path) -> dict[str, tuple[torch.Tensor, ...]]:
+    """Write train/, valid/ and test/ with 16, 5 and 7 pictures of 3 classes.
+
+    Returns the images and labels of each, as they must be read back.
+    """
+    chance, sets = np.random.default_rng(0), {}
+    for split, each in (("train", 16), ("valid", 5), ("test", 7)):
+        labels = torch.arange(3).repeat_interleave(each)
+        noise = chance.integers(0, 100, (3 * each, 32, 32, 3), np.uint8)
+        pixels = (
+            noise + 70 * labels.numpy().astype(np.uint8)[:, None, None, None]
+        )
+        for number, (picture, label) in enumerate(
+            zip(pixels, labels.tolist(), strict=True)
+        ):
+            path = root / split / "abc"[label] / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
+        sets[split] = torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
+    return sets
+
+
+def test_the_command_s_numbers_are_those_of_a_plain_loop(
+    run_cli, only_run, tmp_path, monkeypatch
+):
+    """48 images by 16: none is left out, and none held out from train/."""
+    sets = make_picture_folder(tmp_path / "pictures")
+    monkeypatch.setattr("shared.datasets.sources.DATA", tmp_path)
+    words = ["--data", tmp_path / "pictures", "--activation", "relu"]
+    words += ["--momentum", 0.9, "--lr", 0.02, "--batch-size", 16]
+    words += ["--epochs", 4, "--seed", 3, "--device", "cpu"]
+    result = run_cli("train-cifar", *words, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+
+    images, labels = sets["train"]
+    torch.manual_seed(3)
+    net = lesson.CifarNet(3, "relu")
+    model = lesson.normalized(net, images)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+    rows = []
+    for epoch in (1, 2, 3, 4):
+        chance = torch.Generator().manual_seed(3 * 1_000_003 + epoch)
+        losses = []
+        for batch in torch.randperm(48, generator=chance).split(16):
+            loss = F.cross_entropy(model(images[batch]), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        measured = {}
+        for split in ("valid", "test"):
+            with torch.no_grad():
+                logits = model(sets[split][0])
+            loss = F.cross_entropy(logits, sets[split][1]).item()
+            right = logits.argmax(1) == sets[split][1]
+            measured[split] = loss, right.float().mean().item()
+        rows.append((sum(losses) / 3, measured))
+
+    folder = only_run(tmp_path, "train-cifar")
+    last = load_checkpoint(folder / "last.pt")
+    assert_same_weights(last["model"], model.state_dict())
+    for ours, (train_loss, measured) in zip(last["history"], rows, strict=True):
+        assert ours["train_loss"] == pytest.approx(train_loss, rel=1e-6)
+        held_out = (ours["val_loss"], ours["val_accuracy"])
+        assert held_out == pytest.approx(measured["valid"], rel=1e-6)
+    assert rows[-1][0] < rows[0][0], "it learns something"
+    about = json.loads((folder / "run.json").read_text())
+    assert about["images"] == {"training": 48, "held-out": 15, "test": 21}
+    _, measured = rows[about["best"]["epoch"] - 1]
+    assert about["test_accuracy"] == pytest.approx(measured["test"][1])
 
 
 def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
@@ -171,8 +357,9 @@ def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
     assert f"{accuracy:.1%} of the test images" in result.output
 
     events = read_events(folder)
-    assert steps(events, "loss/train") == [100, 200]
-    curves = {"loss/val": "val_loss", "accuracy/val": "val_accuracy"}
+    assert steps(events, "loss/batch") == [100, 200]
+    curves = {"loss/train": "train_loss", "loss/val": "val_loss"}
+    curves |= {"accuracy/val": "val_accuracy"}
     for tag, column in curves.items():
         assert steps(events, tag) == [100, 200]
         expected = pytest.approx(float(rows[-1][column]), rel=1e-6)
@@ -189,10 +376,12 @@ def test_the_best_held_out_epoch_is_the_one_that_is_tested(
     run_cli, only_run, tmp_path
 ):
     # wild: the best is not the last
-    words = ("--epochs", 4, "--lr", 0.2, "--seed", 2)
-    run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path)
+    words = ("--epochs", 4, "--lr", 0.1, "--seed", 2)
+    result = run_cli("train-cifar", *SMALL, *words, "--logdir", tmp_path)
     folder = only_run(tmp_path, "train-cifar")
+    assert_reported(result, folder, epochs=4)
     best = load_checkpoint(folder / "best.pt")
+    assert len(best["history"]) < 4
     about = json.loads((folder / "run.json").read_text())
     train_set, val_set, test_set = lesson.load_images(
         "photo-digits", torch.device("cpu"), 600, 2
@@ -298,7 +487,8 @@ def test_a_loss_that_runs_away_stops_with_the_next_step(
     more = ("--epochs", 2, "--logdir", tmp_path)
     result = run_cli("train-cifar", *SMALL, *words, *more)
     assert_mendable(result, "In epoch 1 the loss ran away: ")
-    assert f"try --lr {words[1] // 10}" in result.stderr
+    default = "0.01"  # a tenth would be far too large still
+    assert result.stderr.splitlines()[-1] == f"Next: try --lr {default}"
 
 
 @pytest.mark.gpu
@@ -342,23 +532,10 @@ def test_a_log_folder_that_cannot_be_written(run_cli, tmp_path):
 # ---- resuming ----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A log folder with one run of two epochs.
-
-    Tests copy it before they change anything.
-    """
-    logdir = tmp_path_factory.mktemp("trained")
-    words = ["train-cifar", *map(str, SMALL), "--epochs", "2"]
-    result = CliRunner().invoke(app, [*words, "--logdir", str(logdir)])
-    assert result.exit_code == 0, result.output
-    return logdir
-
-
 @pytest.fixture
 def earlier(trained, tmp_path) -> Path:
-    shutil.copytree(trained, tmp_path / "logs")
-    return tmp_path / "logs"
+    """A copy of the log folder with the run of two epochs."""
+    return shutil.copytree(trained[0], tmp_path / "logs")
 
 
 def test_resume_goes_on_in_the_same_folder_and_the_same_curves(
@@ -370,8 +547,8 @@ def test_resume_goes_on_in_the_same_folder_and_the_same_curves(
     folder = only_run(earlier, "train-cifar")
     assert len((folder / "metrics.csv").read_text().splitlines()) == 4
     events = read_events(folder)
-    assert steps(events, "accuracy/val") == [10, 20, 30]
-    assert steps(events, "accuracy/test") == [31], "looked at once"
+    assert steps(events, "accuracy/val") == [STEPS, 2 * STEPS, 3 * STEPS]
+    assert steps(events, "accuracy/test") == [3 * STEPS + 1], "looked at once"
     about = json.loads((folder / "run.json").read_text())
     assert about["settings"]["epochs"] == 3
 
@@ -398,18 +575,34 @@ def test_resume_of_a_finished_run_tests_and_reports_again(
     before = load_checkpoint(folder / "last.pt")
     about = json.loads((folder / "run.json").read_text())
     result = run_cli("train-cifar", "--resume", "--logdir", earlier)
-    assert result.exit_code == 0, result.output
-    accuracy = about["test_accuracy"]
-    assert f"{accuracy:.1%} of the test images" in result.output
-    table = re.findall(r"^ +[12] +\d\.\d+", result.output, re.MULTILINE)
-    assert len(table) == 2
+    assert_reported(result, folder, epochs=2)
     after = load_checkpoint(folder / "last.pt")
     assert_same_weights(after["model"], before["model"])
     assert after["history"] == before["history"]
     assert json.loads((folder / "run.json").read_text()) == about
     events = read_events(folder)
-    assert steps(events, "accuracy/test") == [21]
-    assert steps(events, "accuracy/val") == [10, 20]
+    assert steps(events, "accuracy/test") == [2 * STEPS + 1]
+    assert steps(events, "accuracy/val") == [STEPS, 2 * STEPS]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_resumed_with_augment_and_in_either_precision_is_never_stopped(
+    run_cli, only_run, tmp_path, precision
+):
+    words = ("train-cifar", *SMALL, "--augment", "--precision", precision)
+    whole, parts = ("--logdir", tmp_path / "a"), ("--logdir", tmp_path / "b")
+    for command in (
+        (*words, "--epochs", 3, *whole),
+        (*words, "--epochs", 1, *parts),
+        (*GO_ON, *parts),
+    ):
+        result = run_cli(*command)
+        assert result.exit_code == 0, result.output
+    never_stopped, resumed = (
+        load_checkpoint(only_run(tmp_path / name, "train-cifar") / "last.pt")
+        for name in "ab"
+    )
+    assert_same_weights(resumed["model"], never_stopped["model"])
 
 
 @pytest.mark.parametrize(
@@ -533,7 +726,23 @@ from shared.training.run import Training
 Training.load_best = die
 """,
 }
+LAST_MOMENT = list(MOMENTS)[-1]
 WORDS = ["train-cifar", *map(str, SMALL), "--epochs", "3", "--augment"]
+
+
+def stopped(
+    moment: str, by: signal.Signals, logdir: Path
+) -> subprocess.CompletedProcess[str]:
+    """Start the run of WORDS, and stop it at that moment."""
+    words = [*WORDS, "--logdir", str(logdir)]
+    code = DYING.format(signal=by.name, where=MOMENTS[moment], words=words)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def finish(words: list[str], logdir: Path) -> dict[str, torch.Tensor]:
@@ -565,15 +774,8 @@ def uninterrupted(tmp_path_factory) -> dict[str, torch.Tensor]:
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
     moment, uninterrupted, read_events, only_run, tmp_path
 ):
-    code = DYING.format(
-        signal="SIGKILL",
-        where=MOMENTS[moment],
-        words=[*WORDS, "--logdir", str(tmp_path)],
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=300
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = stopped(moment, signal.SIGKILL, tmp_path)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     folder = only_run(tmp_path, "train-cifar")
     # each of them is whole
     kept = [load_checkpoint(path) for path in folder.glob("*.pt")]
@@ -582,7 +784,21 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
     weights = finish(["train-cifar", "--resume"], tmp_path)
     assert_same_weights(weights, uninterrupted)
     logged = steps(read_events(folder), "accuracy/val")
-    assert logged == [10, 20, 30], "one curve, without repeats"
+    expected = [STEPS, 2 * STEPS, 3 * STEPS]
+    assert logged == expected, "one curve, without repeats"
+
+
+def test_a_run_killed_before_its_report_reports_when_it_is_resumed(
+    run_cli, read_events, only_run, tmp_path
+):
+    process = stopped(LAST_MOMENT, signal.SIGKILL, tmp_path)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    folder = only_run(tmp_path, "train-cifar")
+    assert "test_accuracy" not in json.loads((folder / "run.json").read_text())
+    result = run_cli("train-cifar", "--resume", "--logdir", tmp_path)
+    assert_reported(result, folder, epochs=3)
+    events = read_events(folder)
+    assert steps(events, "accuracy/test") == [3 * STEPS + 1]
 
 
 def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(
@@ -605,15 +821,7 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same_weights(
 )
 @pytest.mark.parametrize("moment", list(MOMENTS)[:3])
 def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
-    code = DYING.format(
-        signal="SIGINT",
-        where=MOMENTS[moment],
-        words=[*WORDS, "--logdir", str(tmp_path)],
-    )
-    command = [sys.executable, "-c", code]
-    process = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    process = stopped(moment, signal.SIGINT, tmp_path)
     assert process.returncode == 130, process.stderr
     assert "Traceback" not in process.stderr
     folder = only_run(tmp_path, "train-cifar")
@@ -628,7 +836,7 @@ def test_ctrl_c_says_what_is_kept_and_exits_130(moment, only_run, tmp_path):
 def test_two_processes_go_on_as_one_would(trained, run_cli, only_run, tmp_path):
     """Each takes its share of each batch: the same weights but for rounding."""
     for name in ("one", "two"):
-        shutil.copytree(trained, tmp_path / name)
+        shutil.copytree(trained[0], tmp_path / name)
     words = ["train-cifar", "--resume", "--epochs", "4"]
     assert run_cli(*words, "--logdir", tmp_path / "one").exit_code == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

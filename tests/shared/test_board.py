@@ -62,6 +62,22 @@ def test_ctrl_c_says_where_the_logs_are(tmp_path, capsys):
     assert f"Stopped. What was logged until now is in {tmp_path}" in said
 
 
+def test_over_ssh_the_tunnel_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    for port, words in (("22", ""), ("2222", "-p 2222 ")):
+        connection = f"192.0.2.1 50000 198.51.100.7 {port}"
+        monkeypatch.setenv("SSH_CONNECTION", connection)
+        with board("some-demo", tmp_path, "look"):
+            pass
+        tunnel = f"ssh -L 6006:localhost:6006 {words}ada@198.51.100.7"
+        said = f"Before, on your own machine: {tunnel}\nlook\n"
+        assert capsys.readouterr().out.endswith(said)
+    monkeypatch.delenv("SSH_CONNECTION")
+    with board("some-demo", tmp_path, "look"):
+        pass
+    assert "ssh -L" not in capsys.readouterr().out
+
+
 def test_the_command_is_ready_to_paste(tmp_path, monkeypatch):
     folder = tmp_path / "my logs"
     folder.mkdir()

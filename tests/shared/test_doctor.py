@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -52,6 +53,19 @@ def test_the_table_fits_into_80_columns(run_cli, monkeypatch):
     assert "--logdir" in steps.splitlines()[0]
     for name in ALWAYS:
         assert name in grid
+
+
+def test_in_an_ssh_session_it_says_how_to_work_there(run_cli, monkeypatch):
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    assert "SSH" not in run_cli("doctor").stdout
+    connection = "192.0.2.1 50000 198.51.100.7 22"
+    monkeypatch.setenv("SSH_CONNECTION", connection)
+    said = run_cli("doctor").stdout
+    lines = said[said.index("SSH: ") :].splitlines()
+    assert re.match(r" +1\. .*ssh -L 6006:localhost:6006 .*@198", lines[1])
+    assert "--logdir" in lines[2]
+    assert "http://localhost:6006" in lines[3]
+    assert "tmux" in lines[4]
 
 
 def test_missing_torchvision_is_bad_and_names_the_command(run_cli, monkeypatch):

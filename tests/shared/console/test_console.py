@@ -1,5 +1,7 @@
 import io
 import re
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -57,8 +59,8 @@ def test_16_colours_show_four_greys(terminal):
 
 def test_without_colours_it_says_where_the_pictures_are(capsys):
     console.pictures({"red": torch.ones(3, 4, 4)}, "images/red")
-    said = capsys.readouterr().out
-    assert said.endswith("see TensorBoard (below), IMAGES, images/red.\n")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in TensorBoard, IMAGES, images/red; the last lines" in said
 
 
 def test_matrices_stand_in_brackets(capsys):
@@ -67,13 +69,19 @@ def test_matrices_stand_in_brackets(capsys):
     assert lines == ["a         row", "┌ 1  0 ┐  [ 1  1 ]", "└ 0  1 ┘"]
 
 
+def test_what_rounds_to_zero_has_no_sign(capsys):
+    console.matrices({"a": torch.tensor([[-0.001, 0.5]])})
+    assert "[ 0.00 0.50 ]" in capsys.readouterr().out
+
+
 def test_why_a_difference_is_not_0_is_said_once_in_a_lesson(capsys):
     ones = torch.ones(2)
     for _ in range(2):
         console.opening("A lesson.")
         console.agrees("same", ones, ones, 0)
         console.agrees("nearly", ones, ones + 1e-6, 1e-3)
-        console.agrees("both", [ones, ones], [ones, ones + 1e-6], 1e-3)
+        ours, theirs = {"a": ones, "b": ones}, {"a": ones, "b": ones + 1e-6}
+        console.agrees("both", ours, theirs, 1e-3)
         said = capsys.readouterr().out
         assert "✓ same: largest difference 0\n" in said
         assert "✓ both: largest difference 1e-06, allowed 1e-03\n" in said
@@ -83,10 +91,14 @@ def test_why_a_difference_is_not_0_is_said_once_in_a_lesson(capsys):
 def test_speeds_are_taken_on_one_thread_and_then_as_before(capsys):
     before = torch.get_num_threads()
     seen = set()
-    console.speeds({"slow": lambda: seen.add(torch.get_num_threads())})
+    ways = dict.fromkeys("ab", lambda: seen.add(torch.get_num_threads()))
+    console.speeds(ways)
     assert seen == {1}
     assert torch.get_num_threads() == before
-    assert "times faster" in capsys.readouterr().out
+    first, second, ratio = capsys.readouterr().out.splitlines()
+    assert first.endswith(" ms  a")
+    assert second.endswith(" ms  b")
+    assert re.fullmatch(r"On one .* b is about [\d.]+ times as .* a\.", ratio)
 
 
 def test_agrees_refuses_what_does_not():
@@ -146,6 +158,22 @@ def test_a_mistake_shows_its_code_what_came_of_it_and_then_its_name(capsys):
         "return torch.tensor([[1.0, 0.5]])",
         "✓ float32, shape (1, 2): [[1, 0.5]]",
     ]
+
+
+def test_a_mistake_is_given_what_it_names(tmp_path, monkeypatch, capsys):
+    """Files, a folder, a data set: the lesson makes them once."""
+    lesson = ModuleType("lesson_with_files")
+    lesson.wrong_file = lambda folder: (
+        "none" if not list(folder.iterdir()) else ""
+    )
+    lesson.right_file = lambda name, folder: f"{folder / name}"
+    monkeypatch.setitem(sys.modules, lesson.__name__, lesson)
+    module = sys.modules["shared.console.mistakes"]
+    monkeypatch.setattr(module, "code_without_docstring", str)
+    console.mistakes(lesson.__name__, folder=tmp_path, name="a.pt")
+    said = "".join(capsys.readouterr().out.split())
+    assert "✗none" in said
+    assert f"✓{tmp_path / 'a.pt'}" in said
 
 
 def test_an_error_that_was_not_expected_is_a_bug():

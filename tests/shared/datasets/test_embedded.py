@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,17 +82,42 @@ def test_channel_statistics_are_mean_and_std(photo_sets):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-6, atol=0)
 
 
-def test_batches_hold_every_image_once_and_the_last_may_be_short(photo_sets):
-    images = photo_sets[1]
-    in_order = [labels for _, labels in images.batches(300)]
-    assert [len(labels) for labels in in_order] == [300] * 6 + [200]
-    assert torch.cat(in_order).equal(images.labels)
-    chance = torch.Generator().manual_seed(1)
-    mixed = [batch for batch, _ in images.batches(300, chance)]
-    sums = torch.cat(mixed).flatten(1).sum(1)
-    expected = images.images.flatten(1).sum(1)
-    assert not sums.equal(expected)
-    assert sums.sort().values.equal(expected.sort().values)
+@pytest.fixture
+def numbered(photo_sets) -> ImageSet:
+    """The 2,000 test images, each with its number for a label."""
+    return replace(photo_sets[1], labels=torch.arange(2_000))
+
+
+def test_batches_in_order_hold_every_image_once_the_last_may_be_short(numbered):
+    batches = list(numbered.batches(300))
+    assert [len(numbers) for _, numbers in batches] == [300] * 6 + [200]
+    images, numbers = map(torch.cat, zip(*batches, strict=True))
+    assert numbers.equal(numbered.labels)
+    assert images.equal(numbered.images)
+
+
+def test_shuffled_batches_have_one_size_and_leave_others_out_each_epoch(
+    numbered,
+):
+    loader = numbered.batches(300, torch.Generator().manual_seed(1))
+    assert len(loader) == 6
+    left_out = []
+    for _ in range(5):
+        batches = list(loader)
+        assert [len(numbers) for _, numbers in batches] == [300] * 6
+        images, numbers = map(torch.cat, zip(*batches, strict=True))
+        assert images.equal(numbered.images[numbers]), "each with its label"
+        assert not numbers.equal(numbers.sort().values), "mixed"
+        assert len(numbers.unique()) == 1_800, "none twice"
+        left_out.append(set(range(2_000)) - set(numbers.tolist()))
+    assert left_out[0] != left_out[1]
+    assert not set.intersection(*left_out), "each comes in another epoch"
+
+
+def test_shuffled_batches_that_come_out_even_leave_nothing_out(numbered):
+    loader = numbered.batches(400, torch.Generator().manual_seed(1))
+    numbers = torch.cat([numbers for _, numbers in loader])
+    assert numbers.sort().values.equal(numbered.labels)
 
 
 def test_limited_draws_from_all_classes_and_always_the_same(photo_sets):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,12 @@ from shared.training.run import Training
 CHANCE = torch.Generator().manual_seed(0)
 SHAPE = (53, 1, 2, 2)
 PIXELS = torch.randint(0, 256, SHAPE, dtype=torch.uint8, generator=CHANCE)
+PIXELS[:, 0, 0, 0] = torch.arange(53)  # an image's first pixel is its number
 LABELS = torch.arange(53) % 3
 IMAGES = ImageSet(PIXELS, LABELS, ["red", "green", "blue"], "noise")
-# the batches of the last run, each image as its first pixel
+# the batches of the last run, as the numbers of their images
 SEEN: list[list[int]] = []
+STEPS = 5  # of an epoch in batches of 10; 3 of the 53 images are left out
 
 
 def tiny(
@@ -107,17 +110,30 @@ def weights(folder: Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
     return load_checkpoint(folder / name)["model"]
 
 
-def test_each_image_comes_once_in_an_order_of_seed_and_epoch_alone(run_tiny):
-    run_tiny("--epochs", 2)
-    first, both = SEEN[:6], list(SEEN)
-    pixels = [pixel for batch in first for pixel in batch]
-    assert sorted(pixels) == sorted(PIXELS[:, 0, 0, 0].tolist())
-    assert [len(batch) for batch in first] == [10] * 5 + [3]
-    assert first != both[6:]
-    run_tiny("--epochs", 2)
-    assert both == SEEN
-    run_tiny("--epochs", 2, "--seed", 1)
-    assert both != SEEN
+def seen_by_epoch() -> list[list[int]]:
+    """The numbers of the images of each epoch of the last run, in order."""
+    firsts = range(0, len(SEEN), STEPS)
+    return [[*chain(*SEEN[first : first + STEPS])] for first in firsts]
+
+
+def test_no_image_comes_twice_in_an_order_of_seed_and_epoch_alone(run_tiny):
+    run_tiny("--epochs", 3)
+    seen = list(SEEN)
+    assert [len(batch) for batch in seen] == [10] * 3 * STEPS
+    epochs = seen_by_epoch()
+    left_out = [set(range(53)) - set(epoch) for epoch in epochs]
+    assert [len(numbers) for numbers in left_out] == [3, 3, 3], "none twice"
+    assert left_out[0] != left_out[1] != left_out[2]
+    assert not set.intersection(*left_out), "each comes in another epoch"
+    orders = [
+        [number for number in epoch if number in set(epochs[0])]
+        for epoch in epochs
+    ]
+    assert orders[0] != orders[1] != orders[2]
+    run_tiny("--epochs", 3)
+    assert seen == SEEN
+    run_tiny("--epochs", 3, "--seed", 1)
+    assert seen != SEEN
 
 
 @pytest.mark.parametrize("dropout", ["0", "0.5"])
@@ -171,16 +187,24 @@ def test_without_accuracy_the_lowest_held_out_loss_is_best(
 def test_the_train_loss_is_a_mean_over_images_and_the_curves_are_logged(
     run_tiny, read_events
 ):
-    _, folder = run_tiny("--lr", 0, "--epochs", 17)
-    row = load_checkpoint(folder / "last.pt")["history"][0]
+    """Over those that were trained on: the three left out don't count."""
+    _, folder = run_tiny("--lr", 0, "--epochs", 21)
+    history = load_checkpoint(folder / "last.pt")["history"]
     last = weights(folder)
     logits = F.linear(PIXELS.flatten(1) / 255, last["1.weight"], last["1.bias"])
-    loss = F.cross_entropy(logits, IMAGES.labels).item()
-    assert row["train_loss"] == pytest.approx(loss)
+    losses = F.cross_entropy(logits, LABELS, reduction="none")  # of each image
+    for row, numbers in zip(history, seen_by_epoch(), strict=True):
+        assert row["train_loss"] == pytest.approx(losses[numbers].mean().item())
+    assert history[0]["train_loss"] != pytest.approx(losses.mean().item())
     events = read_events(folder)
-    assert steps(events, "loss/train") == [100]
-    assert steps(events, "loss/val") == list(range(6, 103, 6))
-    assert steps(events, "loss/test") == [103]
+    ends = list(range(STEPS, 106, STEPS))  # of the epochs
+    assert steps(events, "loss/train") == steps(events, "loss/val") == ends
+    for event, row in zip(events.Scalars("loss/train"), history, strict=True):
+        assert event.value == pytest.approx(row["train_loss"])
+    assert steps(events, "loss/batch") == [100]
+    (logged,) = events.Scalars("loss/batch")
+    assert logged.value == pytest.approx(losses[SEEN[99]].mean().item())
+    assert steps(events, "loss/test") == [106]
 
 
 def test_going_on_after_the_report_replaces_the_report(run_tiny, read_events):
@@ -188,8 +212,8 @@ def test_going_on_after_the_report_replaces_the_report(run_tiny, read_events):
     _, folder = run_tiny("--resume", "--epochs", 2)
     run_tiny("--resume")
     events = read_events(folder)
-    assert steps(events, "loss/test") == [13]
-    assert steps(events, "loss/val") == [6, 12]
+    assert steps(events, "loss/test") == [2 * STEPS + 1]
+    assert steps(events, "loss/val") == [STEPS, 2 * STEPS]
 
 
 def test_a_damaged_best_is_mended_where_the_last_epoch_is_the_best(run_tiny):
@@ -360,14 +384,15 @@ def test_a_kill_at_any_moment_of_any_write_changes_nothing(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="gloo on Windows is not tested")
+@pytest.mark.parametrize("batch_size", [16, 2])
 def test_three_processes_learn_what_one_does_even_from_uneven_batches(
-    run_tiny, tmp_path
+    run_tiny, tmp_path, batch_size
 ):
-    """53 images in batches of 13: shares of 5, 4 and 4.
+    """Batches of 16: shares of 6, 5 and 5 images.
 
-    The last batch, of 1, is too small for all.
+    A batch of 2 is too small for all: the third process has the share 0.
     """
-    words = ["--epochs", "5", "--batch-size", "13"]
+    words = ["--epochs", "5", "--batch-size", str(batch_size)]
     _, alone = run_tiny(*words)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc-per-node=3"]
