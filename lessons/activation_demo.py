@@ -31,7 +31,6 @@ from shared.seeds import over_seeds, spread
 WORDS = {
     "activation": "a function between two layers; it bends straight lines",
     "slope": "how much f(x) grows when x grows a little: f'(x)",
-    "gradient": "how much the loss grows with each number",
     "norm": "the size of many numbers: the root of their squares' sum",
     "seed": "where random numbers begin; the same seed, the same numbers",
 }

@@ -111,6 +111,10 @@ Seed = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many images of each set.")
 ]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--image", metavar="PATH", help="A picture of your own."),
+]
 Images = Annotated[
     str,
     typer.Option(

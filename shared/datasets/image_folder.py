@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from shared.console import fail, progress, warn
 from shared.datasets.image_set import ImageSet
+from shared.datasets.pictures import as_rgb
 from shared.training.checkpoint import load_checkpoint, save_checkpoint
 
 SIZE = 32  # pixels: every image is resized to SIZE x SIZE
@@ -191,18 +192,6 @@ def _decode(path: Path) -> np.ndarray | None:
             return np.array(as_rgb(image).resize((SIZE, SIZE), bilinear))
     except Exception:  # Pillow raises a dozen kinds of it for damaged files
         return None
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Any picture as upright 8-bit RGB; of an animation, the first picture.
-
-    It may be CMYK, or 16-bit grey, or have a palette.
-    """
-    image = ImageOps.exif_transpose(image)
-    # 16 bits: convert() would cut all above 255 off to white
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
 
 
 def _image_set(

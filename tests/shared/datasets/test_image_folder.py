@@ -13,7 +13,6 @@ import typer
 from PIL import Image
 
 from shared.datasets import image_folder
-from shared.datasets.image_folder import as_rgb
 
 
 def write_picture(
@@ -214,16 +213,6 @@ def test_a_class_of_which_nothing_can_be_read(error, folder):
     for path in (folder / "test" / "cat").iterdir():
         path.write_bytes(b"")
     assert "No picture of class cat" in error()
-
-
-def test_unusual_kinds_of_picture_keep_their_colours():
-    red = Image.new("RGB", (4, 4), (255, 0, 0))
-    for mode in ("CMYK", "RGBA", "P"):
-        pixel = np.asarray(as_rgb(red.convert(mode)))[0, 0]
-        assert np.allclose(pixel, (255, 0, 0), atol=2), mode
-    # 16 bits, half way to white
-    middle = Image.fromarray(np.full((4, 4), 32_768, np.uint16))
-    assert np.asarray(as_rgb(middle))[0, 0].tolist() == [128, 128, 128]
 
 
 def test_cmyk_jpeg_16_bit_png_and_animation_are_read(read, folder):
