@@ -74,14 +74,13 @@ def _refuse(context: typer.Context, folder: Path) -> NoReturn:
     fail(problem, f"start a new run: python cli.py {name}")
 
 
-def settings(context: typer.Context, **decided: Any) -> dict[str, Any]:
-    """All options but the CONTROLS; decided are those that the lesson set.
+def settings(context: typer.Context) -> dict[str, Any]:
+    """All options but the CONTROLS.
 
     Raises BadParameter where one contradicts the run that goes on: of its
     settings only the number of epochs may change.
     """
-    options = context.params | decided
-    ours = {n: v for n, v in options.items() if n not in CONTROLS}
+    ours = {n: v for n, v in context.params.items() if n not in CONTROLS}
     folder, kept = context.obj or (None, {"settings": ours})
     if kept["settings"].keys() != ours.keys():
         _refuse(context, folder)

@@ -29,11 +29,11 @@ RAN_AWAY = 10  # times the loss of the very first batch
 class Training:
     """One training run: new, or going on where it was stopped."""
 
-    def __init__(self, context: Context, look: str, **decided: Any) -> None:
-        """look: what to see in TensorBoard; decided: what no option says."""
+    def __init__(self, context: Context, look: str) -> None:
+        """look: what there is to see in TensorBoard."""
         self._context, self._look = context, look
         self._lesson = resume.lesson(context)
-        self.settings = resume.settings(context, **decided)
+        self.settings = resume.settings(context)
         self.device = pick_device(context.params["device"])
         self.folder, kept = context.obj or (None, {})
         self.history: list[run_folder.Row] = kept.get("history", [])
