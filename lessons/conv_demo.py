@@ -1,9 +1,9 @@
 """Convolution by hand.
 
-Lay a kernel, a small table of numbers, on a corner of an image. Multiply
-each of its numbers by the pixel under it, and add up the products: the sum
-is one number of the output. Slide the kernel on to its next stop: again.
-    output[i, j] = sum of patch * kernel  (patch: the pixels at stop i, j)
+Lay a kernel, a small table of numbers, on the upper left of an image.
+Multiply each of its numbers by the pixel under it (these are the patch) and
+add up the products: one number of the output. Slide it to the next stop.
+    output[i, j] = sum of patch * kernel   (stop i from above, j from left)
 
     python cli.py conv-demo --step
 """
@@ -20,15 +20,16 @@ from shared.figures import kernels_figure
 from shared.options import EDGES, LOGS, Kernel, LogDir, Padding, Stride
 
 WORDS = {
-    "tensor": "PyTorch's table of numbers, of any number of dimensions",
-    "convolution": "sliding a kernel over an image (mathematics turns it)",
+    "tensor": "numbers in a row, a table, a stack: 1, 2, 3 dimensions",
+    "convolution": "sliding a kernel over an image, a sum at each stop",
     "kernel": "the small table of numbers that slides, often 3 x 3",
     "stride (of a kernel)": "how many pixels it moves from stop to stop",
     "padding (of an image)": "rows and columns of zeros laid round it first",
     "channel": "one table of an image's numbers: red, green or blue, say",
     "filter": "one kernel for each channel; their outputs are added up",
-    "gradient": "how fast the loss grows with each number of a network",
+    "gradient": "how fast the loss (the error) grows with each number",
 }
+CHECK = "conv2d = F.conv2d (F is torch.nn.functional)"
 Named = dict[str, Tensor]
 IMAGE = torch.tensor([[1.0, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0],
                       [5, 2, 3, 1, 1], [2, 1, 0, 1, 1]])  # fmt: skip
@@ -45,10 +46,10 @@ def conv2d(
     image: Tensor, weight: Tensor, stride: int = 1, padding: int = 0
 ) -> Tensor:
     """weight: a kernel (rows, columns) or a filter (channels, ...)."""
-    assert image.dtype == weight.dtype  # F.conv2d refuses a mixture, too
+    assert image.dtype == weight.dtype  # the same kind of numbers in both
     image = F.pad(image, [padding] * 4)  # zeros left, right, above, below
-    kh, kw = weight.shape[-2:]  # how many rows and columns the kernel has
-    tops = range(0, image.size(-2) - kh + 1, stride)  # where the stops begin
+    kh, kw = weight.shape[-2:]  # the kernel's rows and columns
+    tops = range(0, image.size(-2) - kh + 1, stride)  # size(-2): the rows
     lefts = range(0, image.size(-1) - kw + 1, stride)
     out = torch.zeros(len(tops), len(lefts), dtype=image.dtype)
     for i, top in enumerate(tops):
@@ -59,14 +60,14 @@ def conv2d(
 
 
 def learn_kernel(image: Tensor, wanted: Tensor, steps: int) -> Tensor:
-    """From a random kernel, step towards the one that gives wanted."""
+    """Find the kernel that made wanted of image, some random numbers."""
     torch.manual_seed(0)  # the same random numbers at each call
     layer = nn.Conv2d(1, 1, kernel_size=3, bias=False)  # a random kernel
     for _ in range(steps):
         loss = ((layer(image) - wanted) ** 2).mean()  # how far off?
         gradient = torch.autograd.grad(loss, layer.weight)[0]  # a 1-tuple
         with torch.no_grad():  # the step needs no gradient of its own
-            layer.weight -= 0.4 * gradient  # with 0.9 the loss would grow
+            layer.weight -= 0.4 * gradient  # minus: the loss falls
     return layer.weight.detach().reshape(3, 3)  # detach: the bare numbers
 
 
@@ -78,7 +79,8 @@ def wrong_paper() -> Tensor:
 
 def right_paper() -> Tensor:
     """an image is (channels, rows, columns), filters (how many, channels, rows,
-    columns). A filter of three dimensions brings an error about stride."""
+    columns). Mend the image alone, and the next error asks for three dimensions
+    in the filters; give them three, and it speaks of stride."""
     return F.conv2d(IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3))
 
 
@@ -110,9 +112,10 @@ def wrong_column() -> Tensor:
 
 
 def right_column() -> Tensor:
-    """padding=(0, 1) lays no rows, and a column of zeros at each side. Still
-    (6 + 2 - 3) % 2 = 1 column is unread, but it is a zero now. (padding=1 lays
-    rows, too: stride 2 would step over ours.) Other strides: count again."""
+    """padding=(0, 1) lays no rows, and a column of zeros at each side. Unread
+    is (6 + 2 - 3) % 2 = 1 column, a zero. No more than you lay may stay unread;
+    with stride 3 it would be 2. (padding=1 lays rows, too: 2 steps over ours.)
+    """
     row = torch.tensor([[[0, 0, 0, 0, 0, 1.0]]])
     return F.conv2d(row, torch.ones(1, 1, 1, 3), stride=2, padding=(0, 1))
 
@@ -144,7 +147,7 @@ def show_paper_case(stride: int, padding: int) -> None:
         ours[name] = conv2d(IMAGE, KERNEL, s, p)
         theirs[name] = F.conv2d(image, filters, stride=s, padding=p)[0]
     console.matrices(ours)
-    console.agrees("conv2d = PyTorch's F.conv2d", ours, theirs, 0)
+    console.agrees(CHECK, ours, theirs, 0)
 
 
 def show_channels() -> None:
@@ -158,7 +161,7 @@ def show_channels() -> None:
     console.say(f"Channel 1: {products(image[1], weight[1])} = {two:.0f}")
     ours, theirs = conv2d(image, weight), F.conv2d(image, weight[None])[0]
     console.say(f"Both: {one:.0f} + {two:.0f} = {ours.item():.0f}, one output.")
-    console.agrees("conv2d = PyTorch's F.conv2d", ours, theirs, 0)
+    console.agrees(CHECK, ours, theirs, 0)
 
 
 def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
@@ -172,9 +175,10 @@ def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
     seen = [f"{n} {o.clamp(0, 1).mean():.2f}" for n, o in outputs.items()]
     rows = f"1+(20+2*{padding}-3)//{stride} = {len(outputs['original'])}"
     console.say(
-        f"Output rows: {rows}. 0 and less is black, 1 and more white. Mean "
-        f"brightness: {', '.join(seen)}. Nine equal pixels give that pixel "
-        "times the sum of the kernel's numbers: 0 leaves only differences."
+        f"Output rows: {rows}. Mean brightness (0 and less is black, 1 and "
+        f"more white): {', '.join(seen)}. Nine equal pixels give that pixel "
+        "times the sum of the kernel's numbers. With a sum of 0, such as "
+        "8 - 8, even areas become black."
     )
     return outputs
 
@@ -182,23 +186,22 @@ def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
 def show_learning(name: str, kernel: Tensor) -> None:
     console.section("What it is for: a network finds its kernels itself")
     console.say(
-        "A network is a chain of layers; each makes a tensor from a tensor. "
-        "nn.Conv2d is a layer that keeps filters and, unless bias=False, a "
-        "number to add for each, the bias. The loss is how far off it is."
+        "A network is a chain of layers, from tensor to tensor. nn.Conv2d is "
+        "one; it keeps filters, as layer.weight, and (unless bias=False) a "
+        "number to add to each output, its bias. Loss: how far off that is."
     )
     console.code(learn_kernel)
     image = torch.randn(1, 40, 40)
     wanted = F.conv2d(image, kernel.reshape(1, 1, 3, 3))
-    console.say(f"image is random numbers, wanted what {name} makes of them.")
     console.ask("It never sees the nine numbers. How near will 10 steps come?")
     learned = {n: learn_kernel(image, wanted, n) for n in (0, 1, 10, 100)}
     console.matrices({f"step {n}": learned[n] for n in (0, 1, 10)})
     pair = learned[100].round(decimals=4), kernel.round(decimals=4)
     console.agrees(f"step 100, four decimals = {name}", *pair, 1e-4)
     console.say(
-        "A network's loss is that of its last output; the gradient says for "
-        "each number of each layer which way to step. So train-cifar's first "
-        "layer learns what to look for: 32 filters of 3 kernels of 5 x 5."
+        "A network's loss is that of its last output. The gradient says for "
+        "each number of each layer how the loss grows; step the other way. So "
+        "train-cifar's network learns its first 32 filters, of 5 x 5 numbers."
     )
 
 
@@ -213,9 +216,9 @@ def show_speed() -> None:
         "F.conv2d": lambda: F.conv2d(image, filters)[0],
     }
     console.speeds(ways)
-    console.say("Four calls of PyTorch at each stop take the time, not loops.")
+    console.say("Four calls at each stop take that time: [...], *, sum, =.")
     outputs = ways["conv2d"](), ways["F.conv2d"]()
-    console.agrees("conv2d = F.conv2d on random pixels", *outputs, 0)
+    console.agrees("conv2d = F.conv2d on whole pixels, 0 to 255", *outputs, 0)
 
 
 def run(
@@ -242,7 +245,7 @@ def run(
         "layer = torch.nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1)",
         "layer(images).shape  # (1, 8, 16, 16): 8 filters, 1+(32+2-3)//2 = 16",
     )
-    console.say("Exercise: which --kernel moves the picture one pixel down?")
+    console.say("Exercise: which --kernel moves original a pixel down? Try it.")
     with board("conv-demo", logdir, "IMAGES: kernels") as writer:
         writer.add_figure("kernels", kernels_figure(kernels, outputs))
     console.next_lesson(__name__)

@@ -56,7 +56,7 @@ def board(
     say("In TensorBoard: ", tensorboard_command(logdir))
     if tunnel := tunnel_command():
         say("Before, on your own machine: ", tunnel)
-    say(look)
+    say(f"Open the address that it prints. There: {look}")
 
 
 def _new_folder(parent: Path) -> Path:

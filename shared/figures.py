@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -50,26 +51,27 @@ def _draw_curves(axes: Axes, x: Tensor, curves: dict[str, Tensor]) -> None:
     axes.grid(alpha=0.3)
 
 
-def layers_figure(measured: dict[str, Tensor], ylabel: str) -> Figure:
-    """Values by layer (seeds, layers): the median, and from least to most."""
+def layers_figure(measured: dict[str, Tensor]) -> Figure:
+    """Sizes of gradients by layer (seeds, layers): medians, and the spread."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="layer", ylabel=ylabel, yscale="log")
+    axes = figure.add_subplot(xlabel="layer", yscale="log")
+    axes.set_ylabel("size of the gradient (layer 10: 1)")
     axes.set_title("Median of the seeds; shaded: smallest to largest")
-    for name, values in measured.items():
-        layers = range(1, values.shape[1] + 1)
-        median, low, high = values.median(0).values, *values.aminmax(dim=0)
-        axes.plot(layers, median.numpy(), label=name)
+    layers = torch.arange(1, next(iter(measured.values())).shape[1] + 1)
+    medians = {n: values.median(0).values for n, values in measured.items()}
+    _draw_curves(axes, layers, medians)
+    for values in measured.values():
+        low, high = values.aminmax(dim=0)
         axes.fill_between(layers, low.numpy(), high.numpy(), alpha=0.2)
     axes.set_xticks(layers)
-    axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
 def spread_figure(
-    columns: dict[str, int], measured: dict[str, Tensor], xlabel: str
+    columns: dict[str, int], measured: dict[str, Tensor]
 ) -> Figure:
-    """Beside each other, as in spread_table: a dot for each measured value."""
+    """Accuracies in %, as in spread_table: a dot for each measured value."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     figure.suptitle("A dot for each seed")
     row = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
@@ -77,7 +79,7 @@ def spread_figure(
         for name, values in reversed(measured.items()):
             dots = values[:, place].numpy()
             axes.plot(dots, [name] * len(dots), "o", alpha=0.5)
-        axes.set(title=title, xlabel=xlabel)
+        axes.set(title=title, xlabel="right, in %")
         axes.grid(alpha=0.3)
     return figure
 
@@ -93,25 +95,19 @@ def plane(model: nn.Module, edge: float = 2.5, size: int = 90) -> Tensor:
         return model(points).argmax(1).view(size, size).float()
 
 
-def planes_figure(
-    planes: dict[str, Tensor],
-    points: Tensor,
-    labels: Tensor,
-    edge: float = 2.5,
-) -> Figure:
-    """What plane() gave for some models, with points (N, 2) of 2 classes."""
+def planes_figure(planes: dict[str, Tensor], edge: float = 2.5) -> Figure:
+    """What plane() gave for some models, and the circles they were to part."""
     figure = Figure(figsize=(9, 4.8), layout="constrained")
-    figure.suptitle("Background: the model's answer; dots: the truth")
+    figure.suptitle("White: where the network sees the outer ring")
     for place, (name, picture) in enumerate(planes.items(), start=1):
         axes = figure.add_subplot(1, len(planes), place, xlabel="x", ylabel="y")
-        axes.set_title(name)
+        axes.set_title(f"activation: {name}")
         corners = (-edge, edge, -edge, edge)
-        axes.imshow(picture.numpy(), "coolwarm", extent=corners, alpha=0.4)
-        for label, colour in enumerate(("tab:blue", "tab:red")):
-            x, y = points[labels == label].T.numpy()
-            axes.scatter(
-                x, y, s=8, color=colour, label=("inner", "outer")[label]
-            )
+        axes.imshow(picture.numpy(), "gray", extent=corners, vmin=-1, vmax=1)
+        for radius, colour in ((1, "tab:blue"), (2, "tab:orange")):
+            label = ("inner", "outer")[radius - 1] + " ring"
+            circle = Circle((0, 0), radius, fill=False, lw=3, color=colour)
+            axes.add_patch(circle).set_label(label)
     axes.legend(loc="upper right")
     return figure
 

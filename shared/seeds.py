@@ -6,21 +6,25 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from shared.console import progress
+from shared import console
+
+SEEDS = range(5)
 
 
 def over_seeds(
-    measure: Callable[[str, int], Tensor], names: list[str], seeds: range
+    measure: Callable[[str, int], Tensor | list[Tensor]],
+    names: list[str],
+    seeds: range = SEEDS,
 ) -> dict[str, Tensor]:
-    """Call measure(name, seed) for every name and seed.
+    """Call measure(name, seed) for every name and seed: a tensor or numbers.
 
     Returns for each name its values (seeds, ...).
     """
     values = {name: [] for name in names}
-    with progress("runs") as bar:
+    with console.progress("runs") as bar:
         runs = list(product(names, seeds))
         for name, seed in bar.track(runs, description="measuring"):
-            values[name].append(measure(name, seed))
+            values[name].append(torch.as_tensor(measure(name, seed)))
     return {name: torch.stack(measured) for name, measured in values.items()}
 
 
@@ -31,3 +35,47 @@ def spread(values: Tensor, form: str) -> str:
     """
     median, low, high = values.quantile(0.5), values.min(), values.max()
     return f"{median:{form}} ({low:{form}} to {high:{form}})"
+
+
+def spread_table(
+    columns: dict[str, int], measured: dict[str, Tensor], form: str
+) -> None:
+    """Print a row for each name: the spread of some of its values (seeds, ...).
+
+    columns says which: the heading, and the place in the last dimension.
+    """
+    rows = [
+        (name, *(spread(values[:, place], form) for place in columns.values()))
+        for name, values in measured.items()
+    ]
+    console.table(["", *columns], rows)
+    console.say(f"The median of {len(SEEDS)} seeds (smallest to largest).")
+
+
+def say_leaders(columns: dict[str, int], measured: dict[str, Tensor]) -> None:
+    """Say of each column which names lead, and whether one leads in all."""
+    leaders = {
+        heading: within_reach({n: v[:, place] for n, v in measured.items()})
+        for heading, place in columns.items()
+    }
+    for heading, names in leaders.items():
+        console.say(f"{heading}: {', '.join(names)} lead.")
+    alone = {tuple(names) for names in leaders.values()}
+    if len(alone) == 1 and len(*alone) == 1:
+        console.say(f"{alone.pop()[0]} leads everywhere, and alone.")
+    else:
+        console.say(
+            "To lead is to have the highest median, or a spread that overlaps "
+            "with that one's: the order may be chance. None leads everywhere "
+            "and alone, so no winner is named."
+        )
+
+
+def within_reach(measured: dict[str, Tensor]) -> list[str]:
+    """The name with the highest median, and all whose best reaches its worst.
+
+    Which of them is ahead may be chance.
+    """
+    highest = max(measured, key=lambda name: measured[name].quantile(0.5))
+    worst = measured[highest].min()
+    return [name for name, values in measured.items() if values.max() >= worst]

@@ -28,7 +28,7 @@ def opening(docstring: str | None) -> None:
 def words(explained: dict[str, str]) -> None:
     """Print a lesson's new terms, and how to look up an earlier one."""
     console.print(term_grid(explained))
-    say(" A word of another lesson: ", "python cli.py words TERM")
+    say(" Other words: ", "python cli.py words")
 
 
 def term_grid(explained: dict[str, str]) -> Table:
