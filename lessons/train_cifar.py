@@ -3,8 +3,8 @@
 A network says what is in a picture; the loss says how wrong it is. Each
 step takes a batch of training images and moves the weights a little, to
 make the loss of that batch fall. After each epoch the network is tried on
-held-out images, which choose the best epoch. The test images are looked at
-once, at the end: what does it make of pictures that it has never seen?
+held-out images, which choose the best epoch. The test images come last, and
+choose nothing: what does it make of pictures that it has never seen?
 
     python cli.py train-cifar --epochs 2
     python cli.py train-cifar --resume --epochs 4
@@ -28,18 +28,18 @@ from shared.training import LogDir, Resume, RunFolder, Training
 
 WORDS = {
     "CNN": "a network with convolution layers",
-    "logits": "its output, one number for each class (kind of picture)",
+    "logits": "its outputs, one for each class; a label is a class's number",
     "loss": "one number for how wrong the network is; training lowers it",
     "batch": "the images of one step",
     "epoch": "one round through the training images, in whole batches",
-    "learning rate": "lr: a step is lr times the velocity",
+    "learning rate": "lr: a step changes a weight by -lr * velocity",
     "momentum": "the share of the velocity that is kept for the next step",
     "held out": "kept out of training, to choose the best epoch by",
 }
 COLUMNS = {
     "train loss": "the mean over the training images, during the epoch",
     "val loss": "the mean over the held-out images, after it (validation)",
-    "val accuracy": "the share of them whose class is found",
+    "val accuracy": "the share of them whose label has the highest logit",
 }
 LOOK = "SCALARS: loss, accuracy; IMAGES: input, figures; HPARAMS: settings"
 
@@ -52,9 +52,9 @@ def sgd_step(
     lr: float,
     momentum: float,
 ) -> tuple[Tensor, Tensor]:
-    """One step of a weight: its new value, and its velocity."""
+    """The velocity is a gradient that remembers those before it."""
     velocity = momentum * velocity + gradient
-    return weight - lr * velocity, velocity  # against the gradient
+    return weight - lr * velocity, velocity  # against the velocity
 
 
 def train(
@@ -73,7 +73,7 @@ def train(
                 logits = replica(images)  # (N, classes)
                 loss = F.cross_entropy(logits, labels)
             optimizer.zero_grad()  # forget the gradients of the last batch
-            loss.backward()  # how does each weight change the loss?
+            loss.backward()  # the gradient of each weight
             optimizer.step()  # sgd_step, for every weight
             training.track(loss)
         val_loss, predictions = evaluate(model, val_set)
@@ -105,15 +105,13 @@ def show_network(model: nn.Module, images: Tensor) -> None:
     rows = layer_table([model.normalize, *model.net], images)
     console.table(["layer", "shape after it", "parameters"], rows)
     total = sum(parameter.numel() for parameter in model.parameters())
-    filters, *kernels = model.net[0].weight.shape  # 32, [3, 5, 5]
-    size = math.prod(kernels) + 1
     console.say(
-        f"{total:,} parameters are learned: weights, and biases. The first "
-        f"Conv2d has {filters} filters of {' x '.join(map(str, kernels))} "
-        f"numbers and a bias: {filters} * {size} = {filters * size:,}. "
-        "Normalize brings each channel to mean 0 and spread 1, MaxPool2d "
-        "keeps the largest of each 2 x 2 numbers, Flatten lays a picture's "
-        "numbers in a row. The class with the highest logit is the answer."
+        f"{total:,} parameters are learned. Each of the first Conv2d's 32 "
+        "filters has 3 * 5 * 5 weights and a bias: 32 * (75 + 1) = 2,432. "
+        "Normalize brings each channel of the training images to mean 0 and "
+        "standard deviation 1, MaxPool2d keeps the largest of each 2 x 2 "
+        "numbers, Flatten lays a picture's numbers in a row. The class with "
+        "the highest logit is the answer."
     )
 
 
@@ -122,21 +120,23 @@ def show_loss(model: nn.Module, batch: Batch, epochs: int) -> None:
     images, labels = batch
     with torch.no_grad():
         logits = model(images)  # (N, classes)
-    shown = " ".join(f"{logit:.2f}" for logit in logits[0, :10])
-    own = logits[0, labels[0]] - logits[0].logsumexp(0)  # ln of softmax
+    shown = " ".join(f"{logit:.4f}" for logit in logits[0, :10])
+    powers = logits[0].double().exp()
+    own = powers[labels[0]] / powers.sum()
     console.say(
-        f"Image 1's logits: {shown}. Softmax makes probabilities of them: e "
-        "to the power of each, divided by the sum of these. Its own class "
-        f"gets {own.exp():.6f}; its loss is −ln of that, {abs(own):.4f}."
+        f"Image 1 has the label {labels[0]} and the logits {shown}, counted "
+        "from 0. Softmax makes probabilities of them: e to the power of each, "
+        f"divided by the sum of these. The label gets {own:.5f}; the loss is "
+        f"−ln of that, {abs(own.log()):.4f}."
     )
     theirs = F.cross_entropy(logits[:1], labels[:1])
-    console.agrees("−ln = F.cross_entropy", -own, theirs, 1e-5)
+    console.agrees("−ln = F.cross_entropy", -own.log(), theirs, 1e-5)
     console.ask("What is the loss of a network that knows nothing?")
     loss, classes = F.cross_entropy(logits, labels), logits.size(1)
     console.say(
         f"Who knows nothing gives each of {classes} classes 1/{classes}, and "
-        f"−ln(1/{classes}) is {math.log(classes):.2f}. A loss near that has "
-        f"learned nothing. This batch's, after {epochs} epochs: {loss:.2f}."
+        f"−ln(1/{classes}) is {math.log(classes):.2f}. A new network is near "
+        f"that. This batch's mean loss, after {epochs} epochs: {loss:.2f}."
     )
 
 
@@ -177,22 +177,25 @@ def show_steps(
     ]
     titles = ["loss before", "weight", "gradient", "velocity", "weight after"]
     console.table(titles, rows)
-    by_hand, weights = steps[-1][-1], model.net[-1].weight
+    (before, *_), (after, *_, by_hand) = steps
     console.say(
-        f"lr is {lr:g}, momentum {momentum:g}. That is the weight with the "
-        f"largest gradient; all {weights.numel()} are compared with "
-        "PyTorch's optimizer, torch.optim.SGD, which does it to every weight."
+        f"On a copy of the network, from velocity 0; lr is {lr:g}, momentum "
+        f"{momentum:g}. The first step {'raised' if after > before else 'cut'} "
+        f"the loss of this batch from {before:.4f} to {after:.4f}. That is the "
+        f"weight with the largest gradient; all {by_hand.numel()} are compared "
+        "with the optimizer torch.optim.SGD, which moves every weight so."
     )
     if by_hand.isfinite().all():  # with an absurd lr they are not
         allowed = 1e-5 * by_hand.abs().max().item()
-        console.agrees("by hand = optimizer.step()", by_hand, weights, allowed)
+        console.agrees("by hand = SGD", by_hand, model.net[-1].weight, allowed)
 
 
 def show_loop() -> None:
     console.section("The loop")
     console.say(
-        "Without torchrun replica is the model itself; in float32 autocast "
-        "does nothing; track keeps the loss for the table."
+        "Read replica as model and skip autocast: both are for larger "
+        "machines. no_grad: a try needs no gradients. argmax(1): the class of "
+        "the highest logit."
     )
     console.code(train, evaluate)
     console.say("The table has a row for each epoch:")
@@ -205,21 +208,26 @@ def show_loop() -> None:
 def show_history(history: list[dict[str, float]], classes: int) -> None:
     """Say what the table's first and last rows mean."""
     first, last = history[0], history[-1]
+    train_loss, val_loss = first["train_loss"], first["val_loss"]
+    lower = "val" if val_loss < train_loss else "train"
     console.say(
-        f"Epoch 1: train loss {first['train_loss']:.2f}, val loss "
-        f"{first['val_loss']:.2f}. Train loss was measured while the network "
-        "learned, val loss afterwards."
+        f"Epoch 1: {lower} loss is lower ({train_loss:.4f} in training, "
+        f"{val_loss:.4f} held out). Train loss is a mean over the epoch, its "
+        "first steps included; val loss comes after the last."
     )
     lowest = min(history, key=lambda row: row["val_loss"])
-    if lowest["val_loss"] >= math.log(classes):
-        console.say("Val loss is no better than that of knowing nothing.")
-    elif last["train_loss"] < lowest["val_loss"] < last["val_loss"]:
+    if last["val_loss"] > 0.99 * math.log(classes):
+        console.say(
+            f"Val loss is still near ln {classes}: hardly anything is learned. "
+            "Try more epochs, or another --lr."
+        )
+    elif last["val_loss"] > 1.2 * lowest["val_loss"]:
         console.say(
             f"Since epoch {lowest['epoch']} val loss has risen from "
-            f"{lowest['val_loss']:.2f} to {last['val_loss']:.2f}, while train "
-            f"loss fell to {last['train_loss']:.2f}: the network knows its "
-            "training images better than new ones, it overfits. That is why "
-            "held-out images choose the epoch."
+            f"{lowest['val_loss']:.4f} to {last['val_loss']:.4f}, train loss "
+            f"is {last['train_loss']:.4f}: the network knows its training "
+            "images better than new ones. It overfits; so held-out images "
+            "choose the epoch (here by accuracy)."
         )
 
 
@@ -238,7 +246,7 @@ def show_test(
         return training.end()
     _, predictions = evaluate(model, test_set)
     accuracy = test_set.accuracy(predictions)
-    console.say(f"They get {accuracy:.1%} of the test images right.")
+    console.say(f"It gets {accuracy:.1%} of the test images right.")
     show_guesses(training.writer, test_set, predictions, training.step)
     return training.end(test_accuracy=accuracy)
 
@@ -288,9 +296,9 @@ def run(
             "optimizer.zero_grad(); loss.backward(); optimizer.step()",
         )
         console.say(
-            "Exercise: guess what --activation none, --momentum 0 and both "
-            "cost in val accuracy; then run each, with --seed 0 and 1. "
-            "(Without ReLU the network isn't linear: MaxPool2d bends, too.)"
+            "Exercise: if the gradient never changed, how large would the "
+            "velocity grow with momentum 0.9? Which --lr then makes up for "
+            "--momentum 0? Try it with --epochs 2."
         )
     console.next_lesson(__name__)
 

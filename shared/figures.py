@@ -176,16 +176,17 @@ def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
 
 def show_images(writer: SummaryWriter, images: ImageSet, step: int) -> None:
     """Show a few images, each under its number and class, and log them."""
-    names = [
-        f"{place}: {images.classes[k]}"
-        for place, k in enumerate(images.labels, start=1)
-    ]
+    titles = {
+        index: f"{index + 1}: {images.classes[label]}"
+        for index, label in enumerate(images.labels)
+    }
+    console.section(f"{len(images)} training images (number: class)")
     pictures = (images.images.cpu() / 255).squeeze(1)  # grey ones as (N, H, W)
-    console.section(f"{len(images)} of the training images")
-    console.pictures(
-        dict(zip(names, pictures, strict=True)), "images/input", width=18
-    )
-    writer.add_images("images/input", images.images, step)
+    named = dict(zip(titles.values(), pictures, strict=True))
+    console.pictures(named, "images/input", width=18)
+    figure = images_figure(images, titles, ["black"] * len(titles))
+    figure.suptitle("Some of the training images (number: class)")
+    writer.add_figure("images/input", figure, step)
 
 
 def show_guesses(
@@ -221,23 +222,30 @@ def predictions_figure(
     some = torch.cat(
         [_spaced(which.nonzero().flatten(), each) for which in (~right, right)]
     )
-    figure = Figure(figsize=(6, 6.8), layout="constrained")
+    titles = {}
+    for index in some.tolist():
+        predicted = images.classes[predictions[index]]
+        wrong = f"{predicted},\nis {images.classes[labels[index]]}"
+        titles[index] = predicted if right[index] else wrong
+    colours = ["green" if right[index] else "red" for index in titles]
+    figure = images_figure(images, titles, colours)
     figure.suptitle("Test images: wrongly predicted (red), rightly (green)")
-    side = math.ceil(math.sqrt(len(some)))
-    for place, index in enumerate(some.tolist(), start=1):
+    return figure
+
+
+def images_figure(
+    images: ImageSet, titles: dict[int, str], colours: list[str]
+) -> Figure:
+    """Some images in a grid, each under its title: {index: title}."""
+    figure = Figure(figsize=(6, 6.8), layout="constrained")
+    side = math.ceil(math.sqrt(len(titles)))
+    pairs = zip(titles.items(), colours, strict=True)
+    for place, ((index, title), colour) in enumerate(pairs, start=1):
         axes = figure.add_subplot(side, side, place)
-        axes.imshow(
-            images.images[index].permute(1, 2, 0).cpu().numpy(), cmap="gray"
-        )
+        picture = images.images[index].permute(1, 2, 0).cpu().numpy()
+        axes.imshow(picture, cmap="gray")
         axes.set_axis_off()
-        predicted, true = (
-            images.classes[predictions[index]],
-            images.classes[labels[index]],
-        )
-        title = predicted if predicted == true else f"{predicted},\nis {true}"
-        axes.set_title(
-            title, color="green" if predicted == true else "red", fontsize=10
-        )
+        axes.set_title(title, color=colour, fontsize=10)
     return figure
 
 

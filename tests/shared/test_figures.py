@@ -6,8 +6,6 @@ from shared.figures import (
     confusion_matrix,
     curves_figure,
     predictions_figure,
-    sketch,
-    spread_figure,
 )
 
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2])
@@ -48,23 +46,3 @@ def test_curves_figure_is_labelled():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
     assert [line.get_label() for line in axes.lines] == ["one", "two"]
     assert axes.get_legend()
-
-
-def test_spread_figure_has_a_dot_for_each_value():
-    values = {"one": torch.tensor([1.0, 2]), "two": torch.tensor([3.0, 3])}
-    (axes,) = spread_figure(values, "x").axes
-    dots = {
-        tuple(line.get_ydata()): line.get_xdata().tolist()
-        for line in axes.lines
-    }
-    assert dots == {("one", "one"): [1, 2], ("two", "two"): [3, 3]}
-
-
-def test_sketch_puts_each_value_at_its_height():
-    curves = [torch.tensor([0.0, 1, 2]), torch.tensor([2.0, 2, 2])]
-    picture = sketch(curves, low=0, high=2)
-    assert picture.shape == (3, 3, 3)
-    white = (picture == 1).all(0)
-    # its last pixel is under the orange curve
-    assert white.nonzero().tolist() == [[1, 1], [2, 0]]
-    assert picture[:, 0].T.tolist() == [[1, 0.5, 0]] * 3
