@@ -14,7 +14,7 @@ bars        progress bars
 from .bars import progress
 from .checks import agrees, speeds
 from .code import code
-from .mistakes import Mistake, mistake, mistakes
+from .mistakes import mistakes
 from .outline import (
     lesson_name,
     next_lesson,
@@ -30,7 +30,6 @@ from .steps import ask, step_by_step
 from .tables import confusion_table, growing_table, matrices, table
 
 __all__ = [
-    "Mistake",
     "agrees",
     "ask",
     "code",
@@ -42,7 +41,6 @@ __all__ = [
     "growing_table",
     "lesson_name",
     "matrices",
-    "mistake",
     "mistakes",
     "next_lesson",
     "note",

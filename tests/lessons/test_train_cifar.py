@@ -227,7 +227,7 @@ def test_the_screen_takes_two_steps_by_hand(screen):
     expected = pytest.approx(0.9 * velocity + gradient, abs=2e-6)
     assert second_velocity == expected
     assert last == pytest.approx(after - 0.01 * second_velocity, abs=2e-6)
-    check = "by hand = optimizer.step.*largest difference"
+    check = "by hand = SGD.*largest difference"
     assert re.search(check, screen)
 
 

@@ -1,7 +1,9 @@
+import inspect
 import io
 import re
 import sys
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -181,23 +183,29 @@ def test_an_error_that_was_not_expected_is_a_bug():
         console.mistakes(__name__, raises=KeyError)
 
 
-def options() -> None:
-    """A long error."""
-    raise ValueError("two options:\n\t(1) this\n\t(2) that\n\nSee also: docs")
-
-
 def guards() -> float:
     """a number over 0 has no value."""
     return 1.5
 
 
-def test_a_list_in_an_error_is_shown_whole(capsys):
-    made = console.mistake(options, guards, raises=ValueError, shows="{:.2f}")
-    assert made.symptom == "ValueError: two options:\n(1) this\n(2) that"
-    assert (made.title, made.mend) == ("A long error", "1.50")
+def test_a_list_in_an_error_is_shown_whole(monkeypatch, capsys):
+    lesson = ModuleType("lesson_with_a_long_error")
+    text = "two options:\n\t(1) this\n\t(2) that\n\nSee also: docs"
+    lesson.wrong_options = Mock(side_effect=ValueError(text), __doc__="Long.")
+    lesson.right_options = Mock(return_value=1.5, __doc__="short.")
+    for function in (lesson.wrong_options, lesson.right_options):
+        function.__signature__ = inspect.Signature()
+    monkeypatch.setitem(sys.modules, lesson.__name__, lesson)
+    module = sys.modules["shared.console.mistakes"]
+    monkeypatch.setattr(module, "code_without_docstring", str)
+    console.mistakes(lesson.__name__, raises=(KeyError, ValueError))
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert "✗ ValueError: two options:" in lines
-    assert "  (2) that" in lines
+    assert lines[2:5] == [
+        "✗ ValueError: two options:",
+        "  (1) this",
+        "  (2) that",
+    ]
+    assert lines[-1] == "✓ 1.5"
 
 
 def test_code_is_shown_whole(capsys):
