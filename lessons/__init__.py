@@ -7,10 +7,11 @@ lesson's run().
 TRACKS: dict[str, dict[str, str]] = {
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
-        "activation-demo": "Write five activations, then measure three claims.",
+        "activation-demo": "Write five activations, then measure four claims.",
     },
     "Training": {
-        "save-load-demo": "Walk into the traps of saving a model, and out again.",
+        "save-load-demo": "Save a model, and load it the same to the last bit.",
+        "checkpoint-demo": "Stop a training run, and go on as if nobody had.",
         "train-cifar": "Train a CNN on pictures: the whole loop, with resume.",
     },
 }

@@ -6,13 +6,24 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.patches import Patch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from shared import console
 from shared.datasets.image_set import ImageSet
+
+COLOURS = {  # of activations: the same in every figure
+    "Identity": "tab:gray",
+    "ReLU": "tab:red",
+    "LeakyReLU": "tab:pink",
+    "Sigmoid": "tab:green",
+    "Tanh": "tab:purple",
+    "GELU": "tab:olive",
+}
+RINGS = {"inner ring": "tab:blue", "outer ring": "tab:orange"}
 
 
 def curves_figure(
@@ -35,6 +46,7 @@ def functions_figure(
 ) -> Figure:
     """Functions and, beside them, their derivatives."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure.suptitle("Activations, and how fast they grow")
     x = torch.linspace(-4, 4, 201)
     for place, title in enumerate(("f(x)", "its derivative f'(x)")):
         axes = figure.add_subplot(1, 2, place + 1, xlabel="x", title=title)
@@ -47,7 +59,8 @@ def functions_figure(
 def _draw_curves(axes: Axes, x: Tensor, curves: dict[str, Tensor]) -> None:
     for place, (name, y) in enumerate(curves.items()):
         width = 5 * 0.7**place  # thinner: a curve shows what it lies upon
-        axes.plot(x.numpy(), y.numpy(), label=name, linewidth=width)
+        style = {"color": COLOURS.get(name), "linewidth": width}
+        axes.plot(x.numpy(), y.numpy(), label=name, **style)
     axes.grid(alpha=0.3)
 
 
@@ -60,9 +73,10 @@ def layers_figure(measured: dict[str, Tensor]) -> Figure:
     layers = torch.arange(1, next(iter(measured.values())).shape[1] + 1)
     medians = {n: values.median(0).values for n, values in measured.items()}
     _draw_curves(axes, layers, medians)
-    for values in measured.values():
-        low, high = values.aminmax(dim=0)
-        axes.fill_between(layers, low.numpy(), high.numpy(), alpha=0.2)
+    for line, values in zip(axes.lines, measured.values(), strict=True):
+        low, high = (edge.numpy() for edge in values.aminmax(dim=0))
+        colour = line.get_color()
+        axes.fill_between(layers, low, high, color=colour, alpha=0.2)
     axes.set_xticks(layers)
     axes.legend()
     return figure
@@ -78,37 +92,51 @@ def spread_figure(
     for axes, (title, place) in zip(row, columns.items(), strict=True):
         for name, values in reversed(measured.items()):
             dots = values[:, place].numpy()
-            axes.plot(dots, [name] * len(dots), "o", alpha=0.5)
-        axes.set(title=title, xlabel="right, in %")
+            style = {"color": COLOURS.get(name), "alpha": 0.5}
+            axes.plot(dots, [name] * len(dots), "o", **style)
+        axes.set(title=title, xlabel="right, in %", xlim=(-3, 103))
         axes.grid(alpha=0.3)
     return figure
 
 
-def plane(model: nn.Module, edge: float = 2.5, size: int = 90) -> Tensor:
-    """Which class a model sees at each point of the plane: (size, size).
+def plane(
+    model: nn.Module,
+    points: Tensor,
+    classes: Tensor,
+    edge: float = 2.5,
+    size: int = 72,
+) -> Tensor:
+    """Where in the plane class 1 beats class 0, in white: (3, size, size).
 
-    Row 0 is the upper edge, as in an image.
+    Row 0 is the upper edge, as in an image. Upon it lie points (N, 2), (x, y),
+    in the colours of their classes (N,).
     """
     line = torch.linspace(-edge, edge, size)
-    points = torch.cartesian_prod(-line, line).flip(1)  # (y, x) to (x, y)
+    places = torch.cartesian_prod(-line, line).flip(1)  # (y, x) to (x, y)
     with torch.no_grad():
-        return model(points).argmax(1).view(size, size).float()
+        inner, outer = model(places)[:, :2].T  # of ten outputs, these two
+    white = (outer > inner).view(size, size)
+    picture = white.float().repeat(3, 1, 1)
+    columns, rows = ((points * torch.tensor([1, -1]) + edge) / (2 * edge)).T
+    inside = (columns - 0.5).abs().maximum((rows - 0.5).abs()) <= 0.5
+    spots = torch.stack([rows, columns])[:, inside] * (size - 1)
+    colours = torch.tensor([to_rgb(colour) for colour in RINGS.values()])
+    i, j = spots.round().long()
+    picture[:, i, j] = colours[classes[inside]].T
+    return picture
 
 
 def planes_figure(planes: dict[str, Tensor], edge: float = 2.5) -> Figure:
-    """What plane() gave for some models, and the circles they were to part."""
+    """What plane() gave for some models, with the rings they were to part."""
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     figure.suptitle("White: where the network sees the outer ring")
     for place, (name, picture) in enumerate(planes.items(), start=1):
         axes = figure.add_subplot(1, len(planes), place, xlabel="x", ylabel="y")
         axes.set_title(f"activation: {name}")
         corners = (-edge, edge, -edge, edge)
-        axes.imshow(picture.numpy(), "gray", extent=corners, vmin=-1, vmax=1)
-        for radius, colour in ((1, "tab:blue"), (2, "tab:orange")):
-            label = ("inner", "outer")[radius - 1] + " ring"
-            circle = Circle((0, 0), radius, fill=False, lw=3, color=colour)
-            axes.add_patch(circle).set_label(label)
-    axes.legend(loc="upper right")
+        axes.imshow(picture.permute(1, 2, 0).numpy(), extent=corners)
+    rings = [Patch(color=c, label=name) for name, c in RINGS.items()]
+    axes.legend(handles=rings, loc="upper right")
     return figure
 
 

@@ -52,8 +52,13 @@ def spread_table(
     console.say(f"The median of {len(SEEDS)} seeds (smallest to largest).")
 
 
-def say_leaders(columns: dict[str, int], measured: dict[str, Tensor]) -> None:
-    """Say of each column which names lead, and whether one leads in all."""
+def say_leaders(
+    claim: str, columns: dict[str, int], measured: dict[str, Tensor]
+) -> None:
+    """Say which names lead in each column, and so whether one wins all.
+
+    That one does is what claim says: "claim 4", say.
+    """
     leaders = {
         heading: within_reach({n: v[:, place] for n, v in measured.items()})
         for heading, place in columns.items()
@@ -62,12 +67,13 @@ def say_leaders(columns: dict[str, int], measured: dict[str, Tensor]) -> None:
         console.say(f"{heading}: {', '.join(names)} lead.")
     alone = {tuple(names) for names in leaders.values()}
     if len(alone) == 1 and len(*alone) == 1:
-        console.say(f"{alone.pop()[0]} leads everywhere, and alone.")
+        winner = alone.pop()[0]
+        console.say(f"{winner} leads everywhere and alone: {claim} holds.")
     else:
         console.say(
             "To lead is to have the highest median, or a spread that overlaps "
             "with that one's: the order may be chance. None leads everywhere "
-            "and alone, so no winner is named."
+            f"and alone: {claim} fails."
         )
 
 

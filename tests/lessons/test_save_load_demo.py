@@ -1,242 +1,223 @@
-import copy
+"""save-load-demo: its mistakes, and what it says (cases: test_exercises.py)."""
+
+import re
 from pickle import UnpicklingError
 
 import pytest
 import torch
+from torch import nn
 
 from lessons import save_load_demo as lesson
+from shared.datasets.embedded import digits
 
-SYMPTOMS = (
-    "✗ UnpicklingError: Weights only load failed.",
-    "✗ code ran: True",
-    "✓ code ran: False",
-    "✗ AttributeError: Can't get attribute 'Net' on <module '__main__' (built-in)>",
-    "✓ <All keys matched successfully>",
-    "✗ TypeError: Expected state_dict to be dict-like, got <class 'method'>.",
-    'Missing key(s) in state_dict: "output.weight", "output.bias".',
-    'Unexpected key(s) in state_dict: "head.weight", "head.bias".',
-    'Unexpected key(s) in state_dict: "module.body.weight", "module.body.bias"',
-    "✗ RuntimeError: Attempting to deserialize object on",
-    "✗ RuntimeError: PytorchStreamReader failed reading zip archive",
-    "✓ epoch 1",
-)
+PERCENT = r"(\d+)% \((\d+)% to (\d+)%\)"
 
 
 @pytest.fixture(scope="module")
-def data():
-    return lesson.some_digits()
+def sets():
+    """The training set and the test set, as the lesson makes them."""
+    return [(s.images.flatten(1) / 255, s.labels) for s in digits()]
 
 
 @pytest.fixture(scope="module")
-def trained(data):
-    """A trained network and its optimizer."""
-    torch.manual_seed(1)
-    model = lesson.digit_net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
-    lesson.train(model, optimizer, data[0])
-    return model, optimizer
+def files(sets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    paths = [folder / f"net_{i}.pt" for i in range(5)]
+    for seed, path in enumerate(paths):
+        lesson.trained(path, seed, sets[0])
+    return paths
 
 
-@pytest.fixture
-def model(trained):
-    return copy.deepcopy(trained[0])
+def numbers(said):
+    """Median, least and most, in percent."""
+    return [int(number) for number in re.fullmatch(PERCENT, said).groups()]
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "net.pt"
+def test_the_class_of_a_whole_model_is_missing_tomorrow(tmp_path):
+    lost = lesson.wrong_tomorrow(tmp_path)
+    assert lost.startswith("AttributeError: Can't get attribute 'Net' on")
+    net = "class Net(torch.nn.Linear): ..."  # what the error asks for
+    whole = "print(torch.load('net.pt', weights_only=False))"
+    found = lesson.python(tmp_path, net, whole)
+    assert found == "Net(in_features=2, out_features=1, bias=True)"
+    renamed = lesson.python(tmp_path, net.replace("Net", "New"), whole)
+    assert renamed.startswith("AttributeError: Can't get attribute 'Net' on")
+    kept = lesson.right_tomorrow(tmp_path)
+    assert kept == "<All keys matched successfully>"
+    assert b"Net" not in (tmp_path / "net.pt").read_bytes()
 
 
-@pytest.fixture
-def weights(model, path):
-    """The path of a trained network's state dict."""
-    torch.save(model.state_dict(), path)
-    return path
+def test_a_pickle_runs_code_unless_weights_only(tmp_path):
+    assert lesson.wrong_gift(tmp_path) == "MARK is there: True"
+    assert (tmp_path / "MARK").read_bytes() == b""
+    assert lesson.right_gift(tmp_path) == "MARK is there: False"
+    said = "(?s)Weights only load failed.*`weights_only` set to `False` will"
+    for weights_only in ({}, {"weights_only": True}):  # True is the default
+        with pytest.raises(UnpicklingError, match=said):
+            torch.load(tmp_path / "gift.pt", **weights_only)
+    assert [path.name for path in tmp_path.iterdir()] == ["gift.pt"]
 
 
-@pytest.fixture
-def score(model, data):
-    """What a network that is rightly loaded reaches."""
-    right = lesson.accuracy(model, data[1])
-    assert right > 0.9
-    return right
+def test_a_whole_model_is_refused_too(tmp_path):
+    torch.save(nn.Linear(2, 1), tmp_path / "net.pt")
+    with pytest.raises(UnpicklingError, match="Linear was not an allowed"):
+        torch.load(tmp_path / "net.pt", weights_only=True)
 
 
-def test_accuracy_is_the_share_of_right_labels(model, data):
-    images = data[1][0]
-    named = model(images).argmax(1)
-    assert lesson.accuracy(model, (images, named)) == 1
-    assert lesson.accuracy(model, (images, (named + 1) % 10)) == 0
-
-
-def test_a_whole_model_is_refused(path, model, data, score):
-    with pytest.raises(
-        UnpicklingError, match="Sequential was not an allowed global"
-    ):
-        lesson.whole(path, model, data[1])
-    assert lesson.numbers(path, model, data[1]) == score
-
-
-def test_a_pickle_runs_code_unless_weights_only(path, tmp_path):
-    mark = tmp_path / "mark"
-    assert lesson.stranger(path, mark) is True
-    assert mark.read_bytes() == b""
-    assert lesson.refused(path, mark) is False
-    with pytest.raises(UnpicklingError, match="Weights only load failed"):
-        torch.load(path, weights_only=True)
-    assert sorted(tmp_path.iterdir()) == [path]
-
-
-def test_a_whole_model_needs_its_class(tmp_path):
-    assert lesson.class_left(tmp_path).startswith(
-        "AttributeError: Can't get attribute 'Net'"
-    )
-    assert lesson.class_in_code(tmp_path) == "<All keys matched successfully>"
-
-
-def test_without_parentheses_the_method_is_saved(path, model, data, score):
-    with pytest.raises(TypeError, match="got <class 'method'>"):
-        lesson.no_parentheses(path, model, data[1])
+def test_without_parentheses_the_method_is_saved_and_keeps_its_model(tmp_path):
+    path, model = tmp_path / "a.pt", nn.Linear(2, 1)
+    torch.save(model.state_dict, path)
     with pytest.raises(UnpicklingError):
         torch.load(path, weights_only=True)
-    assert lesson.parentheses(path, model, data[1]) == score
+    rescued = torch.load(path, weights_only=False).__self__
+    assert torch.equal(rescued.weight, model.weight)
 
 
-def test_names_must_match(weights, data, score):
-    with pytest.raises(
-        RuntimeError, match=r"(?s)Missing.*output.*Unexpected.*head"
-    ):
-        lesson.renamed_layer(weights, data[1])
-    assert lesson.renamed_in_file(weights, data[1]) == score
-
-
-def test_not_strict_leaves_the_head_untrained(weights, data):
-    torch.manual_seed(0)
-    assert lesson.not_strict(weights, *data) < 0.4
-    assert lesson.only_the_head(weights, *data) > 0.9
-
-
-def test_data_parallel_puts_a_prefix_before_every_name(
-    path, model, data, score
+def test_a_new_place_is_a_new_name_and_strict_false_leaves_it_random(
+    files, sets
 ):
-    with pytest.raises(RuntimeError, match=r"Unexpected.*module\.body\.weight"):
-        lesson.prefix(path, model, data[1])
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    assert all(name.startswith("module.") for name in saved)
-    assert lesson.prefix_removed(path, model, data[1]) == score
+    said = r'(?s)Missing.*"4\.weight", "4\.bias".*Unexpected.*"3\.weight"'
+    with pytest.raises(RuntimeError, match=said):
+        lesson.wrong_monday(files)
+    for seed in range(100, 105):  # not those that the files began with
+        torch.manual_seed(seed)
+        median, least, most = numbers(lesson.tempting_monday(files, sets[1]))
+        assert 0 <= least <= median <= 20 and most <= 40
+    matched = lesson.right_monday(files)
+    assert str(matched) == "<All keys matched successfully>"
 
 
-def test_a_gpu_that_is_not_here(path, model, data, score):
-    with pytest.raises(
-        RuntimeError, match="Attempting to deserialize object on"
-    ):
-        lesson.no_such_gpu(path, model, data[1])
-    assert lesson.onto_the_cpu(path, model, data[1]) == score
+def test_a_second_relu_changes_no_number(files, sets):
+    one, two = lesson.load(files[0]).eval(), lesson.digit_net(nn.ReLU()).eval()
+    state = one.state_dict()
+    for name in ("weight", "bias"):
+        state[f"4.{name}"] = state.pop(f"3.{name}")
+    two.load_state_dict(state)
+    images, _ = sets[1]
+    assert torch.equal(one(images), two(images))
 
 
-def test_a_copy_is_loaded_not_the_model(weights, data, score):
-    torch.manual_seed(0)
-    assert lesson.into_a_copy(weights, data[1]) < 0.4
-    assert lesson.into_the_model(weights, data[1]) == score
+def test_load_state_dict_returns_the_names_that_strict_false_skips(files):
+    state = torch.load(files[0], weights_only=True)
+    keys = lesson.digit_net(nn.ReLU()).load_state_dict(state, strict=False)
+    assert keys.missing_keys == ["4.weight", "4.bias"]
+    assert keys.unexpected_keys == ["3.weight", "3.bias"]
 
 
-def test_a_state_dict_moves_on_with_training(weights, data, score):
-    assert lesson.best_moves_on(weights, *data) < 0.5
-    assert lesson.best_stays(weights, *data) == score
-
-
-def test_eval_decides_what_a_loaded_model_reads(path, data):
-    torch.manual_seed(0)
-    lesson.save_noisy_net(path, data[0])
-    assert lesson.eval_forgotten(path, data[1]) < 0.8
-    assert lesson.eval_called(path, data[1]) > 0.95
-
-
-def test_only_with_the_optimizer_training_goes_on_bit_for_bit(
-    path, trained, data
+def test_without_eval_three_at_once_cost_a_fifth_and_all_at_once_nothing(
+    files, sets
 ):
-    model, optimizer = copy.deepcopy(trained)
-    torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path
-    )
-    never_stopped = lesson.train(model, optimizer, data[0])
-    assert lesson.optimizer_loaded(path, data[0]) == never_stopped
-    forgotten = lesson.optimizer_forgotten(path, data[0])
-    assert forgotten[0] == never_stopped[0]
-    assert forgotten[1] > 2 * never_stopped[1]
+    _, _, most = numbers(lesson.wrong_three(files, sets[1]))
+    median, least, _ = numbers(lesson.right_three(files, sets[1]))
+    assert most < 80 < 90 < least
+    nets = [lesson.load(path) for path in files]  # in train mode
+    unnoticed = lesson.shares_read(nets, sets[1], at_once=297)
+    assert ((100 * unnoticed - median).abs() < 4).all()
+    assert abs(100 * unnoticed.median() - median) < 2
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        lesson.shares_read(nets, sets[1], at_once=1)
 
 
-def test_half_a_file_is_no_file(path):
-    with pytest.raises(RuntimeError, match="failed finding central directory"):
-        lesson.half_written(path)
-    assert lesson.old_or_new(path) == 1
-    part = path.with_name("net.pt.part")
-    assert part.stat().st_size == 300_000
+def test_copy_would_stretch_what_load_state_refuses():
+    model, state = nn.Linear(2, 3), {"bias": torch.ones(1)}
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        model.load_state_dict(state, strict=False)
+    with pytest.raises(AssertionError):
+        lesson.load_state(model, state)
+    assert model.state_dict()["bias"].copy_(state["bias"]).tolist() == [1] * 3
+    assert model.bias.tolist() == [1] * 3  # no copy: it is the model's own
 
 
-@pytest.mark.parametrize(
-    ("symptom", "short"),
-    [
-        (
-            "TypeError: Expected it to be otherwise than it is",
-            "Expected it to be…",
-        ),
-        (
-            "RuntimeError: Error(s) in loading X: Missing key(s): a",
-            "Missing key(s): a",
-        ),
-        ("accuracy 9.8%", "accuracy 9.8%"),
-        ("code ran: True", "code ran: True"),
-    ],
-)
-def test_symptoms_in_short(symptom, short):
-    assert lesson.in_short(symptom) == short
+def test_a_state_dict_shares_its_numbers_with_the_model():
+    model = nn.Linear(2, 1)
+    weight = model.state_dict()["weight"]
+    assert weight.data_ptr() == model.weight.data_ptr()
 
 
-def test_command_makes_every_mistake_and_logs_the_losses(
-    run_cli, read_events, only_run, tmp_path
+def test_a_state_dict_holds_no_mode():
+    net = nn.BatchNorm1d(1)
+    learning, in_use = net.state_dict(), net.eval().state_dict()
+    assert learning == in_use and learning._metadata == in_use._metadata
+
+
+def test_in_train_mode_the_variance_is_over_n_and_the_running_one_over_n_1():
+    out = nn.BatchNorm1d(1)(torch.tensor([[3.0], [5]])).flatten()
+    torch.testing.assert_close(out, torch.tensor([-1.0, 1]), atol=1e-5, rtol=0)
+
+
+def test_in_eval_mode_use_changes_nothing():
+    norm = nn.BatchNorm1d(1).eval()
+    norm(torch.tensor([[3.0], [5]]))
+    assert norm.running_mean.item() == 0 and norm.running_var.item() == 1
+    assert norm.num_batches_tracked.item() == 0
+    assert nn.BatchNorm1d(1).training and nn.Sequential().training
+
+
+def test_the_exercise_has_an_answer(files, sets):
+    state = torch.load(files[0], weights_only=True)
+    for name, tensor in state.items():
+        if tensor.dim() and name[0] in "01":
+            state[name] = tensor.flip(0)
+    state["3.weight"] = state["3.weight"].flip(1)
+    turned = lesson.digit_net().eval()
+    turned.load_state_dict(state)
+    images, _ = sets[1]
+    logits = lesson.load(files[0]).eval()(images)
+    torch.testing.assert_close(turned(images), logits, atol=1e-4, rtol=1e-4)
+    turned.load_state_dict({"0.weight": state["0.weight"].flip(0)}, False)
+    assert (turned(images) - logits).abs().max() > 1  # it alone is not enough
+
+
+def test_command_prints_what_is_measured_and_logs_the_curve(
+    run_cli, read_events, only_run, width, files, sets, tmp_path
 ):
     result = run_cli("save-load-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
-    output = " ".join(result.output.split())
-    for symptom in SYMPTOMS:
-        assert symptom in output
-    assert result.output.count("Mistake: ") == 13
-    table = result.output.partition("Every trap and its way out")[2].partition(
-        "╭"
-    )[0]
-    rows = table.partition("─ \n")[2].strip().splitlines()
-    assert len(rows) == 13  # none is broken in two
-    assert "\x1b" not in result.output
-    assert "Next lesson: python cli.py train-cifar" in output
-
-    events = read_events(only_run(tmp_path, "save-load-demo"))
-    assert events.Tags()["images"] == ["figures/resume"]
-    assert set(events.Tags()["scalars"]) == {
-        "resume/never_stopped",
-        "resume/optimizer_loaded",
-        "resume/optimizer_forgotten",
-    }
-    straight, loaded, forgotten = (
-        [
-            (event.step, event.value)
-            for event in events.Scalars(f"resume/{name}")
-        ]
-        for name in ("never_stopped", "optimizer_loaded", "optimizer_forgotten")
+    for line in (
+        r" running_mean +0 +0\.4 ",
+        r" running_var +1 +1\.1 ",
+        r" num_batches_tracked +0 +1 ",
+        r"out come -1\.00 and\s+1\.00",
+        r"✓ paper = PyTorch: largest difference 0",
+        r"✓ logits = those saved: largest difference 0\n",
+        r"✓ load_state = load_state_dict: largest difference 0\n",
+        r"✗ AttributeError: Can't get attribute 'Net' on <module '__main__'",
+        r"✗ MARK is there: True\n(.*\n)*✓ MARK is there: False",
+        r'Missing key\(s\) in state_dict: "4.weight", "4.bias"',
+        "✗ " + re.escape(lesson.wrong_three(files, sets[1])),
+        "✓ " + re.escape(lesson.right_three(files, sets[1])),
+        r"Mistake 4 of 4",
+        r"Next lesson: python cli.py",
+    ):
+        assert re.search(line, result.output), line
+    shares = re.findall(
+        r"(\d+)%", result.output.partition("digit_net makes")[2]
     )
-    assert [step for step, _ in straight] == list(range(60))
-    assert loaded == straight[30:]
-    assert [step for step, _ in forgotten] == list(range(30, 60))
-    assert forgotten[1][1] > 2 * loaded[1][1]
-    assert loaded[-1][1] < loaded[0][1] / 2
+    trained, new = (int(share) for share in shares[:2])
+    assert trained > 90 and new < 40
+    assert "5,067 numbers" in result.output
+    assert width(result.output) <= 80
+    run = only_run(tmp_path, "save-load-demo")
+    assert {f"net_{i}.pt" for i in range(5)} <= {p.name for p in run.iterdir()}
+    curve = read_events(run).Scalars("digits read/images at once, no eval")
+    assert [event.step for event in curve] == list(range(3, 30, 3))
+    assert curve[0].value < 0.8 < 0.95 < curve[-1].value
+    first, second, third = re.findall(r"│ • (.*?) *│", result.output)
+    names = {}
+    exec(f"{first}\n{second}".replace("a.pt", str(tmp_path / "a.pt")), names)
+    keys = eval(third.replace("a.pt", str(tmp_path / "a.pt")), names)
+    assert not keys.missing_keys and not names["net"].training
 
 
-def test_same_seed_same_numbers(data, tmp_path):
-    runs = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        runs.append(lesson.show_round_trip(tmp_path, *data)[1])
+def test_another_seed_other_numbers(run_cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(lesson, "python", lambda *_: "no new process here")
+    outputs = [
+        run_cli("save-load-demo", "--seed", seed, "--logdir", tmp_path).output
+        for seed in (3, 3, 4)
+    ]
+    runs = [re.findall(PERCENT, output) for output in outputs]
     assert runs[0] == runs[1] != runs[2]
+    assert all(len(run) == 3 for run in runs)
 
 
 @pytest.mark.parametrize("words", [("--seed", -1), ("--seed", "two")])
