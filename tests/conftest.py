@@ -4,12 +4,14 @@ The command line in this process, and a reader of TensorBoard files.
 """
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one thread of PyTorch a worker
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
@@ -63,6 +65,39 @@ def only_run() -> Callable[[Path, str], Path]:
         return run
 
     return folder
+
+
+class Gift:
+    """A pickle that leaves a mark when somebody loads it."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def hostile(tmp_path) -> Callable[[Path, str], Path]:
+    """hostile(path, "zip") plants such a pickle there; returns its mark.
+
+    As torch.save writes it (zip), or as the pickle module does (bare). It runs
+    code: that is tried here.
+    """
+
+    def plant(path: Path, kind: str) -> Path:
+        mark = tmp_path / "code-has-run"
+        gift = {"model": Gift(mark), "history": []}
+        if kind == "zip":
+            torch.save(gift, path)
+            torch.load(path, weights_only=False)
+        else:
+            path.write_bytes(pickle.dumps(gift))
+            pickle.loads(path.read_bytes())
+        mark.unlink()
+        return mark
+
+    return plant
 
 
 @pytest.fixture

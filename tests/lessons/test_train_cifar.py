@@ -647,6 +647,21 @@ def test_resume_where_both_are_damaged(run_cli, only_run, earlier):
     assert_mendable(result, "no checkpoint that can be read")
 
 
+@pytest.mark.parametrize("kind", ["zip", "bare"])
+def test_resume_from_hostile_pickles_runs_nothing_in_them(
+    run_cli, only_run, earlier, hostile, kind
+):
+    folder = only_run(earlier, "train-cifar")
+    mark = hostile(folder / "last.pt", kind)
+    result = run_cli(*GO_ON, "--logdir", earlier)
+    assert result.exit_code == 0, "best.pt is still good"
+    hostile(folder / "last.pt", kind)
+    hostile(folder / "best.pt", kind)
+    result = run_cli(*GO_ON, "--logdir", earlier)
+    assert_mendable(result, "no checkpoint that can be read")
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("which", ["training", "held-out", "test", "classes"])
 def test_resume_when_the_images_have_changed(
     run_cli, earlier, monkeypatch, which

@@ -48,6 +48,16 @@ def test_every_cut_and_every_flipped_byte_of_the_weights_is_noticed(tmp_path):
             load_checkpoint(path)
 
 
+@pytest.mark.parametrize("kind", ["zip", "bare"])
+def test_a_hostile_pickle_is_refused_and_nothing_in_it_runs(
+    tmp_path, hostile, kind
+):
+    mark = hostile(tmp_path / "weights.pt", kind)
+    with pytest.raises(ValueError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "weights.pt")
+    assert not mark.exists()
+
+
 def test_a_whole_model_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="no checkpoint"):
