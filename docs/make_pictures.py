@@ -2,7 +2,8 @@
 
 python -m docs.make_pictures
 
-This needs requirements-dev.txt, and Chromium with chromedriver.
+This needs requirements-dev.txt, Chromium with chromedriver, and the activated
+environment: the commands in the picture are those that a reader would see.
 """
 
 import io
