@@ -1,9 +1,9 @@
 """Checkpoints: stop today, go on tomorrow.
 
-Training takes steps, often for days: each moves the weights, to lower the
+Training often takes days. Each of its steps moves the weights, to lower the
 loss, one number for how wrong the network is. A checkpoint is a file of all
 that one step hands to the next. If nothing is missing, the losses go on as
-if nobody had ever stopped: on one CPU, the same to the last bit.
+if nobody had ever stopped: on the same CPU, the same to the last bit.
 
     python cli.py checkpoint-demo --step
 """
@@ -81,7 +81,7 @@ def resume(path: Path) -> tuple[nn.Module, Adam, int]:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_morning(files: list[Path], batch: Batch) -> str:
-    """The optimizer was forgotten. Its next step would have moved a typical
+    """The optimizer was forgotten. The saved one's next step moves a typical
     weight by less than a tenth of lr; a new Adam's first moves most by lr."""
     highest = []  # of five files: the median (least to most)
     for model, _, _ in map(resume, files):
@@ -91,7 +91,7 @@ def wrong_morning(files: list[Path], batch: Batch) -> str:
 
 
 def right_morning(files: list[Path], batch: Batch) -> str:
-    """load its state_dict, as resume does. Its lr comes with it."""
+    """load its state_dict, as resume does. The file's lr replaces yours."""
     highest = []
     for model, optimizer, _ in map(resume, files):
         highest.append(train(model, optimizer, batch, epochs=5).max())
@@ -99,8 +99,8 @@ def right_morning(files: list[Path], batch: Batch) -> str:
 
 
 def wrong_best(files: list[Path], batch: Batch) -> str:
-    """The best went on changing. state_dict() copies no tensor, and neither
-    does .copy() behind it: that is a new dictionary of the same tensors."""
+    """The best went on changing, and was loaded into itself. state_dict() is a
+    dictionary of the model's own tensors; state_dict().copy() is another."""
     model, optimizer, _ = resume(files[0])
     best = model.state_dict()  # keep it, and go on with steps too long:
     train(model, Adam(model.parameters(), lr=0.3), batch, epochs=5)
@@ -118,16 +118,16 @@ def right_best(files: list[Path], batch: Batch) -> str:
 
 
 def wrong_night(files: list[Path]) -> str:
-    """The old file was gone. torch.save empties it first. Then came Ctrl-C: the
-    new one, a ZIP archive (miniz reads those), lacks what was still to come."""
-    with suppress(KeyboardInterrupt):  # you press Ctrl-C in here
+    """The old file was gone. torch.save empties it first. The lesson played a
+    Ctrl-C right then: the new ZIP archive (miniz reads those) holds no 31."""
+    with suppress(KeyboardInterrupt):  # somebody presses Ctrl-C in here
         torch.save({"epoch": 31}, files[3])  # it held epoch 30
     return f"epoch {torch.load(files[3], weights_only=True)['epoch']}"
 
 
 def right_night(files: list[Path]) -> str:
     """save beside it, then rename: one of the two is always whole, whenever
-    you stop. (For a power failure, call os.fsync before you rename.)"""
+    you stop. (Power may fail? os.fsync(part.open("r+")) before you rename.)"""
     part = files[4].with_suffix(".part")
     with suppress(KeyboardInterrupt):
         torch.save({"epoch": 31}, part)
@@ -165,7 +165,7 @@ def show_paper_case() -> None:
         "Then mean is 0.9 * 0.05 - 0.1 * 0.5 = -0.005, now -0.005 / (1 - 0.9²) "
         "= -0.0263, and usual still 0.5, the size of both gradients. The step "
         f"back is 0.1 * 0.0263 / 0.5 = 0.0053, to {second:.4f}. A new Adam's "
-        f"is 0.1, to {other:.1f}, and 0.1 for -0.0005, too: now / usual is -1."
+        f"is 0.1, to {other:.1f}, even for -0.0005: then usual is 0.0005, too."
     )
     parameter = nn.Parameter(weight)
     optimizer = Adam([parameter], lr=0.1)
@@ -196,7 +196,7 @@ def show_stop(path: Path, batch: Batch, straight: Tensor) -> None:
     console.say(
         f"The file has {path.stat().st_size / 1000:.0f} kB. The model is 4,810 "
         "numbers of 4 bytes, 19 kB. Adam has two means for each: 38 kB more. "
-        "The rest is names and settings."
+        "The rest is names, settings, and the file's list of what is where."
     )
 
 
@@ -224,13 +224,13 @@ def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
             console.mistakes(__name__, RuntimeError, **given)
         console.remember(
             "state = dict(net=net.state_dict(), opt=opt.state_dict(), epoch=9)",
-            'torch.save(state, "part"); os.replace("part", "a.pt")',
+            'import os; torch.save(state, "part"); os.replace("part", "a.pt")',
             'old = torch.load("a.pt", map_location="cpu", weights_only=True)\n'
             'net.load_state_dict(old["net"]); opt.load_state_dict(old["opt"])',
         )
         console.say(
-            "Exercise: write a program that trains 60 epochs, and ends the "
-            "same however often Ctrl-C stops it. Then let each step draw 100 "
+            "Exercise: write a program whose 60th loss is the same to the last "
+            "bit, however often Ctrl-C stops it. Then let each step draw 100 "
             "of the images."
         )
     console.next_lesson(__name__)

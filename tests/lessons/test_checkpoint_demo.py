@@ -91,7 +91,7 @@ def test_the_best_moves_on_unless_it_is_copied(saved, batch):
         shallow = state.copy()
         torch.save(state, kept)  # at once
         model[0].bias.data.zero_()
-        assert not shallow["0.bias"].any()
+        assert not shallow["0.bias"].any()  # .copy() is of the same tensors
         assert torch.load(kept, weights_only=True)["0.bias"].any()
         model, _, _ = lesson.resume(path)
         assert (
@@ -110,6 +110,7 @@ def test_a_file_that_was_begun_is_lost_and_one_beside_it_is_not(saved):
     assert lesson.resume(files[4])[2] == 30
     assert lesson.right_night(files) == "epoch 31"  # and without Ctrl-C
     assert not list(files[4].parent.glob("*.part"))
+    os.fsync(files[4].open("r+"))  # as the lesson says, to the letter
     assert lesson.wrong_night(files) == "epoch 31"
 
 
@@ -214,7 +215,7 @@ def test_what_is_to_be_remembered_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     for learned in (True, False):  # in one program, and in the next one
         net = nn.Linear(2, 1)
-        names = {"torch": torch, "os": os, "net": net}
+        names = {"torch": torch, "net": net}
         names["opt"] = Adam(net.parameters(), lr=0.5)
         if learned:
             net(torch.ones(2)).sum().backward()
