@@ -1,9 +1,8 @@
 """Save a model today, load it tomorrow.
 
-A model, such as a network, is code and numbers. The code stays in your
-program. The numbers, which training has found, go into a file: state_dict()
-is a dictionary of them, each tensor under its name. A phone that reads
-handwriting has the code, loads such a file, and never trains.
+A model is code and numbers. The code stays in your program. The numbers go
+into a file: state_dict() is a dictionary of them, each tensor under its
+name. A phone that reads handwriting loads such a file, and never trains.
 
     python cli.py save-load-demo --step
 """
@@ -32,7 +31,6 @@ WORDS = {
     "train / eval": "a model's two modes, for learning and for use",
     "pickle": "Python's file format for objects; loading can run code",
 }
-Batch = tuple[Tensor, Tensor]  # images (N, 64) in [0, 1], labels (N,)
 
 
 # ---- By hand ----------------------------------------------------------------
@@ -50,7 +48,7 @@ def load_state(model: nn.Module, state: dict) -> tuple[list, list, Tensor]:
 
 
 def digit_net(*more: nn.Module) -> nn.Sequential:
-    """(N, 64) to (N, 10); more layers may come before the last."""
+    """(N, 64) to (N, 10) logits. Names begin with a place, as 0.weight's."""
     first = nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()
     return nn.Sequential(*first, *more, nn.Linear(64, 10))
 
@@ -61,8 +59,8 @@ def load(path: Path, *more: nn.Module, strict: bool = True) -> nn.Sequential:
     return model
 
 
-def shares_read(models: list[nn.Module], test: Batch, at_once: int) -> Tensor:
-    """The share of the images whose highest logit is at their label."""
+def shares_read(models: list[nn.Module], test: tuple, at_once: int) -> Tensor:
+    """Images (N, 64), labels (N,): how often is the highest logit at theirs?"""
     some = test[0].split(at_once)
     logits = [torch.cat([model(images) for images in some]) for model in models]
     return (torch.stack(logits).argmax(2) == test[1]).float().mean(1)
@@ -83,8 +81,7 @@ def wrong_gift(folder: Path) -> str:
 
 def right_gift(folder: Path) -> str:
     """leave weights_only at True, the default since PyTorch 2.6. It loads
-    tensors and plain values, and refuses the rest, whole models too. Its error
-    proposes weights_only=False: do that only with a file that you trust."""
+    tensors and plain values; all else is an error, your whole model, too."""
     (folder / "MARK").unlink(missing_ok=True)
     with suppress(UnpicklingError):  # go on after this error
         torch.load(folder / "gift.pt", weights_only=True)
@@ -99,14 +96,24 @@ def wrong_tomorrow(folder: Path) -> str:
 
 
 def right_tomorrow(folder: Path) -> str:
-    """save the numbers alone. With its class the whole model would load, until
-    that is renamed, as here: a state_dict names no class. Without its () you
-    would save a method, and in it, as .__self__, the whole model."""
+    """save the numbers alone: they load without the class, renamed or not."""
     net = "class Net(torch.nn.Linear): ..."
     python(folder, net, "torch.save(Net(2, 1).state_dict(), 'net.pt')")
-    net = "class New(torch.nn.Linear): ..."
-    state = "torch.load('net.pt', weights_only=True)"
-    return python(folder, net, f"print(New(2, 1).load_state_dict({state}))")
+    return python(folder, "print(*torch.load('net.pt', weights_only=True))")
+
+
+def wrong_evening(folder: Path) -> object:
+    """The method was saved, not what it returns. weights_only=True refuses it,
+    and proposes False. That loads, but load_state_dict won't take it."""
+    torch.save(nn.Linear(2, 1).state_dict, folder / "evening.pt")
+    return torch.load(folder / "evening.pt", weights_only=False)
+
+
+def right_evening(folder: Path) -> list[str]:
+    """write state_dict(). Is the wrong file all you have, and your own? Call
+    what you load as above: torch.load(..., weights_only=False)()."""
+    torch.save(nn.Linear(2, 1).state_dict(), folder / "evening.pt")
+    return list(torch.load(folder / "evening.pt", weights_only=True))
 
 
 def wrong_monday(files: list[Path]) -> nn.Module:
@@ -114,15 +121,14 @@ def wrong_monday(files: list[Path]) -> nn.Module:
     return load(files[0], nn.ReLU())  # a second ReLU changes no number
 
 
-def tempting_monday(files: list[Path], test: Batch) -> str:
-    """strict=False skips them. How many digits do the five networks read? The
-    median comes first, then the least and the most."""
+def tempting_monday(files: list[Path], test: tuple) -> str:
+    """strict=False. Digits that five networks read: median (least to most)."""
     models = [load(path, nn.ReLU(), strict=False).eval() for path in files]
     return spread(shares_read(models, test, at_once=297), ".0%")
 
 
 def right_monday(files: list[Path]) -> str:
-    """rename the entries. The last layer stayed random, and that is guessing.
+    """rename the entries. Skipped, the last layer stays random: 10% on average.
     If you mean to skip some, look at the names that load_state_dict returns."""
     state = torch.load(files[0], weights_only=True)
     state["4.weight"] = state.pop("3.weight")  # take it out, put it in
@@ -130,16 +136,16 @@ def right_monday(files: list[Path]) -> str:
     return digit_net(nn.ReLU()).load_state_dict(state)
 
 
-def wrong_three(files: list[Path], test: Batch) -> str:
+def wrong_three(files: list[Path], test: tuple) -> str:
     """Nobody called eval(). A state_dict holds no mode, and a new model is in
     train mode: batch norm takes the mean and variance of the three images."""
     models = [load(path) for path in files]
     return spread(shares_read(models, test, at_once=3), ".0%")
 
 
-def right_three(files: list[Path], test: Batch) -> str:
-    """call eval(), and the file's are used. With all 297 images at once you
-    would not have noticed: theirs are as good. A single image is an error."""
+def right_three(files: list[Path], test: tuple) -> str:
+    """call eval(): the file's running ones are used. In train mode all 297
+    images at once read as well, and hide it; a single one raises an error."""
     models = [load(path).eval() for path in files]
     return spread(shares_read(models, test, at_once=3), ".0%")
 
@@ -152,7 +158,7 @@ def python(folder: Path, *lines: str) -> str:
     return (done.stdout or done.stderr).strip().rpartition("\n")[2]
 
 
-def trained(path: Path, seed: int, train: Batch) -> nn.Sequential:
+def trained(path: Path, seed: int, train: tuple) -> nn.Sequential:
     torch.manual_seed(seed)
     model, (images, labels) = digit_net(), train
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
@@ -168,26 +174,26 @@ def show_paper_case() -> None:
     console.section("On paper: one layer, five tensors, and two numbers")
     norm = nn.BatchNorm1d(1)
     console.say(
-        "A layer of batch norm, in train mode, as every new one is. It "
-        "subtracts the mean of what comes in, divides by the root of the "
-        "variance, multiplies by weight, adds bias. Two buffers keep a running "
-        "mean and variance, for eval mode; the third counts its uses."
+        "Every new layer is in train mode. Batch norm then subtracts the mean, "
+        "divides by the root of the variance, multiplies by weight, adds bias. "
+        "Buffers keep a running mean and variance for eval mode, and a count."
     )
     console.ask("3 and 5 come in, and nothing is trained. What will change?")
     state = norm.state_dict()
     new = {name: tensor.item() for name, tensor in state.items()}
-    low, high = norm(torch.tensor([[3.0], [5]]))
+    out = norm(torch.tensor([[3.0], [5]])).flatten().detach().round(decimals=2)
     rows = [(n, f"{new[n]:g}", f"{t.item():.3g}") for n, t in state.items()]
     console.table(["name", "new", "after 3 and 5"], rows)
     console.say(
         "The mean is 4, the variance ((3-4)² + (5-4)²) / 2 = 1: out come "
-        f"{low.item():.2f} and {high.item():.2f}. For the running variance "
+        "-1 and 1 (0.00001 is added to the variance). For the running one "
         "PyTorch divides by 2 - 1, which gives 2. A tenth of each goes in: "
         "0.4 = 0.9 * 0 + 0.1 * 4, and 1.1 = 0.9 * 1 + 0.1 * 2. In train mode, "
         "this layer changes by being used."
     )
-    running = torch.cat([norm.running_mean, norm.running_var])
-    console.agrees("paper = PyTorch", torch.tensor([0.4, 1.1]), running, 1e-6)
+    theirs = torch.cat([out, norm.running_mean, norm.running_var])
+    paper = torch.tensor([-1, 1, 0.4, 1.1])
+    console.agrees("paper = PyTorch, two decimals", paper, theirs, 1e-6)
 
 
 def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
@@ -199,24 +205,18 @@ def run(seed: Seed = 0, logdir: LogDir = LOGS) -> None:
     with board("save-load-demo", logdir, "SCALARS: digits read") as writer:
         files = [Path(writer.log_dir, f"net_{i}.pt") for i in range(5)]
         model, *_ = [trained(p, seed + i, train) for i, p in enumerate(files)]
-        console.section("Into a file, and into a new model")
-        console.say(
-            "digit_net makes ten numbers of an image, its logits: the highest "
-            "says which digit it reads. In its state_dict, names begin with "
-            "the layer's place: 0.weight, 1.running_mean, 3.bias."
-        )
+        console.section("digit_net: into a file, and into a new model")
+        console.say("Ten outputs, its logits: the highest is the digit read.")
         console.code(digit_net, load_state, load)
         console.ask("0.weight has 64 * 64 numbers. How many has digit_net?")
         new, images = digit_net().eval(), test[0]
-        before = shares_read([new, model], test, 297)
         *_, filled = load_state(new, torch.load(files[0], weights_only=True))
         console.say(
-            "Five of them learned from 1,500 digits, from five seeds. The "
-            f"first reads {before[1]:.0%} of 297 others. A new one read "
-            f"{before[0]:.0%} (guessing is 10%), until load_state filled its "
-            f"{filled:,} numbers: 64 * 64 + 64, 4 * 64 + 1 and 64 * 10 + 10."
+            "Five of them learned from 1,500 digits, by five seeds; 297 others "
+            "are the test. load_state gave a new one the first's "
+            f"{filled:,} numbers: 64 * 64 + 64, 4 * 64 + 1, and 64 * 10 + 10."
         )
-        console.agrees("logits = those saved", new(images), model(images), 0)
+        console.agrees("logits: new = trained", new(images), model(images), 0)
         theirs = load(files[0]).eval()(images)
         console.agrees("load_state = load_state_dict", new(images), theirs, 0)
         given = {"folder": files[0].parent, "files": files, "test": test}
