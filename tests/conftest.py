@@ -5,10 +5,14 @@ The command line in this process, and a reader of TensorBoard files.
 
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one thread of PyTorch a worker
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell in the background has switched Ctrl-C off; the tests press it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

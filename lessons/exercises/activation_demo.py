@@ -37,9 +37,8 @@ def tanh() -> Cases:
     The derivative can be had from the value: 1 - value**2.
 
     Beyond 88, exp(x) is too large for float32: what is inf / inf? And do all
-    mends work at 100 and at -100? Try yours in Python, started in the folder
-    of cli.py: from lessons.activation_demo import tanh, import torch, then
-    tanh(torch.tensor([100.0, -100])). 1 and -1 are right, 0 and 0 for f'(x).
+    mends work at 100 and at -100? The lesson prints what its tanh gives there:
+    1 and -1 are right. f'(x) should be 0 at both.
     """
     yield from _value_and_derivative("Tanh")
 
