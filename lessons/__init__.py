@@ -5,6 +5,9 @@ lesson's run().
 """
 
 TRACKS: dict[str, dict[str, str]] = {
+    "Tensors": {
+        "tensor-demo": "Read a row of numbers as tables, a photo as a tensor.",
+    },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
         "activation-demo": "Write five activations, then measure four claims.",

@@ -164,6 +164,60 @@ def kernels_figure(
     return figure
 
 
+def pictures_figure(pictures: dict[str, Tensor]) -> Figure:
+    """Images (H, W) or (3, H, W) in [0, 1], each under its name and shape."""
+    rows = math.ceil(len(pictures) / 3)
+    figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
+    figure.suptitle("One photograph, read as several tensors")
+    for place, (name, image) in enumerate(pictures.items(), start=1):
+        axes = figure.add_subplot(rows, 3, place)
+        axes.set_title(f"{name}, shape {tuple(image.shape)}", fontsize=10)
+        if image.dim() == 3:
+            image = image.permute(1, 2, 0)
+        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    return figure
+
+
+def strides_figure(views: dict[str, Tensor]) -> Figure:
+    """Tables (H, W) that read one storage, and their first steps in it.
+
+    Each box is a number of the storage; those that the table reads are green.
+    """
+    figure = Figure(figsize=(8, 2 * len(views)), layout="constrained")
+    figure.suptitle("The storage; what the table reads of it is green")
+    for place, (name, table) in enumerate(views.items(), start=1):
+        axes = figure.add_subplot(len(views), 1, place)
+        start, stride = table.storage_offset(), table.stride()
+        title = f"{name}: shape {tuple(table.shape)}, stride {stride}, "
+        axes.set_title(f"{title}offset {start}", loc="left")
+        count = table.untyped_storage().nbytes() // table.element_size()
+        axes.set(xlim=(-0.5, count + 1.5), ylim=(-1.1, 1.1))
+        axes.set_axis_off()
+        numbers = torch.arange(count)
+        read = numbers.as_strided(table.shape, stride, start).unique()
+        for number in numbers.tolist():
+            colour = "lightgreen" if number in read else "white"
+            box = {"boxstyle": "square,pad=0.6", "facecolor": colour}
+            axes.text(number, 0, number, ha="center", va="center", bbox=box)
+        _draw_step(axes, start, stride[0], "next row: stride[0] =")
+        _draw_step(axes, start, stride[1], "next column: stride[1] =")
+    return figure
+
+
+def _draw_step(axes: Axes, start: int, stride: int, said: str) -> None:
+    """An arrow from start to the next row, above, or column, below."""
+    side, colour = (1, "tab:red") if "row" in said else (-1, "tab:blue")
+    arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
+    arrow["connectionstyle"] = f"arc3,rad={-0.3 * side}"
+    ends = (start + stride, 0.35 * side), (start, 0.35 * side)
+    if stride:
+        axes.annotate("", *ends, arrowprops=arrow)
+    said += f" {stride}" if stride else " 0, the same place"
+    right = axes.get_xlim()[1]
+    axes.text(right, 0.6 * side, said, color=colour, ha="right")
+
+
 def confusion_matrix(
     labels: Tensor, predictions: Tensor, num_classes: int
 ) -> Tensor:

@@ -76,12 +76,21 @@ def broken(function: Callable[..., Any], off: Callable[[Any], Any]) -> Any:
     """The same function, with one of its results changed by off."""
 
     def wrong(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        if isinstance(result, tuple):
-            return (*result[:-1], off(result[-1]))
-        return off(result)
+        return spoiled(function(*args, **options), off)
 
     return wrong
+
+
+def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
+    """Of a tuple or a dictionary the last one is changed; nothing stays so."""
+    if isinstance(result, tuple):
+        return (*result[:-1], *(spoiled(last, off) for last in result[-1:]))
+    if isinstance(result, dict):
+        *_, name = result
+        return {**result, name: spoiled(result[name], off)}
+    if isinstance(result, int):
+        return off(torch.tensor(result)).item()
+    return result if result is None else off(result)
 
 
 def test_every_hint_is_a_sentence():

@@ -4,11 +4,35 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from shared.console import fail
+from shared.datasets.embedded import photograph
 
 MOST = 1024  # pixels: a larger picture is shrunk, its shape kept
+
+
+def pixels(path: Path | None) -> Tensor:
+    """A picture as its file holds it, (H, W, 3) uint8; without one a flower."""
+    if path:
+        return torch.from_numpy(np.array(load_picture(path)))
+    flower = photograph("flower").permute(1, 2, 0) * 255
+    return flower.round().byte().contiguous()
+
+
+def shrunk(image: Tensor, most: int) -> Tensor:
+    """An image (H, W) or (3, H, W) with its longer side at most so many pixels.
+
+    Pixels are averaged. Without it, a high picture would fill the terminal.
+    """
+    size = image.shape[-2:]
+    scale = min(1, most / max(size))
+    size = [max(1, round(scale * length)) for length in size]
+    small = adaptive_avg_pool2d(image.reshape(-1, *image.shape[-2:]), size)
+    return small if image.dim() == 3 else small[0]
 
 
 def load_picture(path: Path) -> Image.Image:

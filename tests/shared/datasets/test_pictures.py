@@ -5,10 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 
-from shared.datasets.pictures import MOST, as_rgb, load_picture
+from shared.datasets.embedded import photograph
+from shared.datasets.pictures import (
+    MOST,
+    as_rgb,
+    load_picture,
+    pixels,
+    shrunk,
+)
 
 RED = (204, 0, 51)  # which a palette has, too
 NO_SUCH_FILE = {("CMYK", "png"), ("CMYK", "bmp"), ("CMYK", "gif"),
@@ -113,3 +121,35 @@ def test_what_is_no_picture_ends_with_one_sentence(
     assert str(path) in problem
     assert said in problem
     assert next_step.startswith("Next: ")
+
+
+def test_pixels_are_those_of_the_file_or_of_a_flower(tmp_path):
+    path = save(Image.new("RGB", (6, 4), RED), tmp_path / "a.png")
+    picture = pixels(path)
+    assert (picture.shape, picture.dtype) == ((4, 6, 3), torch.uint8)
+    assert picture[3, 5].tolist() == list(RED)
+    flower = pixels(None)
+    assert (flower.shape, flower.dtype) == ((427, 640, 3), torch.uint8)
+    assert flower.is_contiguous()
+    assert torch.equal(flower.permute(2, 0, 1) / 255, photograph("flower"))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((3, 427, 640), (3, 16, 24)),
+        ((640, 427), (24, 16)),
+        ((1, 900), (1, 24)),
+        ((3, 900, 1), (3, 24, 1)),
+        ((3, 5, 4), (3, 5, 4)),  # small ones stay as they are
+    ],
+)
+def test_shrunk_keeps_the_form_and_averages(size, expected):
+    image = torch.rand(size)
+    small = shrunk(image, 24)
+    assert small.shape == expected
+    torch.testing.assert_close(
+        shrunk(torch.ones(size), 24), torch.ones(expected)
+    )
+    if size == expected:
+        assert torch.equal(small, image)
