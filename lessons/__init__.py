@@ -7,6 +7,7 @@ lesson's run().
 TRACKS: dict[str, dict[str, str]] = {
     "Tensors": {
         "tensor-demo": "Read a row of numbers as tables, a photo as a tensor.",
+        "autograd-demo": "Find gradients by walking back, as autograd does.",
     },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",

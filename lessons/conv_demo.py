@@ -25,7 +25,6 @@ WORDS = {
     "stride (of a kernel)": "how many pixels it moves from stop to stop",
     "padding (of an image)": "rows and columns of zeros laid round it first",
     "filter": "one kernel for each channel; their outputs are added up",
-    "gradient": "how fast the loss (the error) grows with each number",
 }
 CHECK = "conv2d = F.conv2d (F is torch.nn.functional)"
 Named = dict[str, Tensor]

@@ -140,6 +140,73 @@ def planes_figure(planes: dict[str, Tensor], edge: float = 2.5) -> Figure:
     return figure
 
 
+def show_developing(negative: Tensor, path: Tensor) -> dict[str, Figure]:
+    """What a photograph's negative (H, W) becomes as its loss goes downhill.
+
+    path: contrast, brightness and loss after each step (steps + 1, 3). Prints
+    some of it; returns figures of the pictures and of the way.
+    """
+    few = [0, 1, 2, 5, 20, len(path) - 1]
+    names = ("contrast", "brightness", "loss")
+    rows = zip(names, path[few].T.tolist(), strict=True)
+    cells = [(name, *(f"{n:.3g}" for n in row)) for name, row in rows]
+    console.table(["step", *map(str, few)], cells)
+    if path[-1, 2] > path[0, 2]:
+        console.say("The loss has grown: these steps are too large.")
+    made = {"negative": negative}
+    for step in few[1:]:
+        made[f"step {step}"] = path[step, 0] * negative + path[step, 1]
+    shown = ["negative", *(f"step {step}" for step in (1, 20, few[-1]))]
+    console.pictures({n: made[n] for n in shown}, "developing", width=18)
+    figure = Figure(figsize=(1.9 * len(made), 2.6), layout="constrained")
+    figure.suptitle("contrast * negative + brightness, 0 is black, 1 is white")
+    row = figure.subplots(1, len(made))
+    for axes, (name, picture) in zip(row, made.items(), strict=True):
+        axes.set_title(name)
+        axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    return {"developing": figure, "downhill": downhill_figure(negative, path)}
+
+
+def downhill_figure(negative: Tensor, path: Tensor) -> Figure:
+    """The loss of contrast and brightness, its gradients, and a path (S, 3)."""
+    figure = Figure(figsize=(7.5, 6), layout="constrained")
+    axes = figure.add_subplot(xlabel="contrast", ylabel="brightness")
+    axes.set_title(
+        "The loss over its two numbers, and the steps downhill\n"
+        "(arrows: against the gradient, the longer the larger it is)"
+    )
+
+    def losses(points: Tensor) -> Tensor:  # (..., 2) to (...)
+        made = points[..., :1] * negative.flatten() + points[..., 1:]
+        return ((made - (1 - negative).flatten()) ** 2).mean(-1)
+
+    x, y = torch.linspace(-1.5, 0.7, 89), torch.linspace(-0.2, 1.6, 73)
+    grid = torch.cartesian_prod(y, x).flip(1).view(len(y), len(x), 2)
+    heights = losses(grid)
+    levels = (heights.max() * torch.linspace(0, 1, 15) ** 2).tolist()
+    surface = axes.contourf(
+        *map(np.asarray, (x, y, heights)), levels, cmap="Blues"
+    )
+    figure.colorbar(surface, label="loss", format="%.2g")
+    some = grid[4::8, 4::8].reshape(-1, 2).requires_grad_()
+    losses(some).sum().backward()  # each loss is that of its own point alone
+    arrows = -some.grad / some.grad.norm(dim=1, keepdim=True).sqrt()
+    places = some.detach().T.numpy()
+    axes.quiver(
+        *places, *arrows.T.numpy(), angles="xy", color="grey", width=0.003
+    )
+    contrast, brightness = path[:, :2].nan_to_num().clamp(-9, 9).T.numpy()
+    axes.plot(contrast, brightness, ".-", color="tab:red", label="the path")
+    axes.plot(0, 0, "s", color="black", label="start: 0, 0")
+    axes.plot(
+        -1, 1, "*", color="black", markersize=12, label="the photo: -1, 1"
+    )
+    axes.set(xlim=(-1.5, 0.7), ylim=(-0.2, 1.6), aspect="equal")
+    axes.legend(loc="lower left")
+    return figure
+
+
 def kernels_figure(
     kernels: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Figure:

@@ -117,7 +117,7 @@ def test_the_bare_command_is_the_course_map(run_cli, monkeypatch, tmp_path):
         assert places == sorted(places)
         assert re.search(r"✓ +conv-demo", result.output)
         assert re.search(r"· +train-cifar", result.output)
-        assert "Start with: python cli.py activation-demo" in result.output
+        assert "Start with: python cli.py autograd-demo" in result.output
         for name, summary in LESSONS.items():  # one line each
             line = rf"{name} +{re.escape(summary)} *\n"
             assert re.search(line, result.output)
