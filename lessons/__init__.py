@@ -9,6 +9,10 @@ TRACKS: dict[str, dict[str, str]] = {
         "tensor-demo": "Read a row of numbers as tables, a photo as a tensor.",
         "autograd-demo": "Find gradients by walking back, as autograd does.",
     },
+    "Data": {
+        "dataset-demo": "Write a Dataset by hand; compare with ImageFolder.",
+        "annotations-demo": "Read a list of labels; look before you train.",
+    },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
         "activation-demo": "Write five activations, then measure four claims.",

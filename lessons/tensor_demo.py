@@ -232,7 +232,9 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
     )
     with board("tensor-demo", logdir, "IMAGES: strides, pictures") as writer:
         writer.add_figure("strides", strides_figure(VIEWS))
-        writer.add_figure("pictures", pictures_figure(pictures))
+        shaped = {f"{n}, {tuple(p.shape)}": p for n, p in pictures.items()}
+        title = "One photograph, read as several tensors"
+        writer.add_figure("pictures", pictures_figure(shaped, title, 3))
     console.next_lesson(__name__)
 
 

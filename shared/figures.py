@@ -231,19 +231,44 @@ def kernels_figure(
     return figure
 
 
-def pictures_figure(pictures: dict[str, Tensor]) -> Figure:
-    """Images (H, W) or (3, H, W) in [0, 1], each under its name and shape."""
-    rows = math.ceil(len(pictures) / 3)
-    figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
-    figure.suptitle("One photograph, read as several tensors")
-    for place, (name, image) in enumerate(pictures.items(), start=1):
-        axes = figure.add_subplot(rows, 3, place)
-        axes.set_title(f"{name}, shape {tuple(image.shape)}", fontsize=10)
-        if image.dim() == 3:
-            image = image.permute(1, 2, 0)
-        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+def pictures_figure(
+    named: dict[str, Tensor], title: str, columns: int = 4
+) -> Figure:
+    """Images (H, W) or (3, H, W) in [0, 1], each under its name, row by row."""
+    rows = math.ceil(len(named) / columns)
+    size = (2.2 * columns, 2.4 * rows + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title)
+    for place, (name, image) in enumerate(named.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.set_title(name, parse_math=False, fontsize=9)
+        levels = image.permute(1, 2, 0) if image.dim() == 3 else image
+        axes.imshow(levels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
     return figure
+
+
+def thumbnails(
+    dataset: torch.utils.data.Dataset, places: range
+) -> dict[str, Tensor]:
+    """Small images in [0, 1] of those places that there are, with labels."""
+    inside = range(max(0, places.start), min(places.stop, len(dataset)))
+    some = {place: dataset[place] for place in inside}
+    return {f"{i}: label {k}": thumbnail(x) for i, (x, k) in some.items()}
+
+
+def thumbnail(image: Tensor, edge: int = 64) -> Tensor:
+    """An image (3, H, W) uint8 as a square of at most edge pixels, in [0, 1].
+
+    It keeps its shape: what is missing to a square is black.
+    """
+    height, width = image.shape[1:]
+    scale = min(1, edge / max(height, width))
+    rows, columns = (max(1, round(scale * n)) for n in (height, width))
+    small = nn.functional.adaptive_avg_pool2d(image / 255, (rows, columns))
+    below, right = (max(rows, columns) - n for n in (rows, columns))
+    sides = right // 2, right - right // 2, below // 2, below - below // 2
+    return nn.functional.pad(small, sides)
 
 
 def strides_figure(views: dict[str, Tensor]) -> Figure:

@@ -35,11 +35,12 @@ def shrunk(image: Tensor, most: int) -> Tensor:
     return small if image.dim() == 3 else small[0]
 
 
-def load_picture(path: Path) -> Image.Image:
+def load_picture(path: Path | str) -> Image.Image:
     """Read a picture file as upright RGB, its longer side at most MOST pixels.
 
     What can't be read ends the command with exit code 1.
     """
+    path = Path(path)
     anew = "save it anew as PNG or JPEG"
     if path.is_dir():
         fail(f"{path} is a folder, not a picture.", "name one file in it")

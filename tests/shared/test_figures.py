@@ -51,11 +51,15 @@ def test_curves_figure_is_labelled():
     assert axes.get_legend()
 
 
-def test_pictures_figure_names_each_picture_and_its_shape():
-    pictures = {"red": torch.rand(4, 5), "image": torch.rand(3, 4, 5)}
-    one, other = pictures_figure(pictures).axes
-    assert one.get_title() == "red, shape (4, 5)"
-    assert other.get_title() == "image, shape (3, 4, 5)"
+def test_pictures_figure_shows_each_under_its_name():
+    named = {"red": torch.rand(4, 5), "image": torch.rand(3, 4, 5)}
+    figure = pictures_figure(named, "two", columns=2)
+    assert figure.get_suptitle() == "two"
+    assert [axes.get_title() for axes in figure.axes] == ["red", "image"]
+    assert [axes.images[0].get_array().shape for axes in figure.axes] == [
+        (4, 5),
+        (4, 5, 3),
+    ]
 
 
 def test_strides_figure_marks_what_is_read_and_names_the_strides():
