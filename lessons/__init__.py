@@ -12,6 +12,8 @@ TRACKS: dict[str, dict[str, str]] = {
     "Data": {
         "dataset-demo": "Write a Dataset by hand; compare with ImageFolder.",
         "annotations-demo": "Read a list of labels; look before you train.",
+        "transforms-demo": "Make a picture a tensor, and one picture many.",
+        "datasets-demo": "Read MNIST by hand, and see why a set has two parts.",
     },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import to_tensor
 
 from shared import console
 from shared.board import board
-from shared.datasets.pictures import pixels, shrunk
+from shared.datasets.pictures import own_or_photograph, shrunk
 from shared.figures import pictures_figure, strides_figure
 from shared.options import LOGS, LogDir, Picture
 
@@ -212,7 +212,7 @@ def show_photograph(photo: Tensor) -> dict[str, Tensor]:
 
 def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
     """Read a row of numbers as tables, a photo as a tensor."""
-    photo = pixels(image)
+    photo = own_or_photograph(image, "flower")
     console.opening(__doc__)
     console.words(WORDS)
     show_storage()

@@ -10,17 +10,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from shared.console import fail
-from shared.datasets.embedded import photograph
+from shared.datasets import embedded
 
 MOST = 1024  # pixels: a larger picture is shrunk, its shape kept
-
-
-def pixels(path: Path | None) -> Tensor:
-    """A picture as its file holds it, (H, W, 3) uint8; without one a flower."""
-    if path:
-        return torch.from_numpy(np.array(load_picture(path)))
-    flower = photograph("flower").permute(1, 2, 0) * 255
-    return flower.round().byte().contiguous()
 
 
 def shrunk(image: Tensor, most: int) -> Tensor:
@@ -78,3 +70,20 @@ def as_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def own_or_photograph(path: Path | None, photograph: str) -> Tensor:
+    """Pixels (H, W, 3) uint8 of a picture file or, without one, embedded ones.
+
+    A picture more than 16 times as long as wide ends the command with exit
+    code 1: nothing could be seen of it.
+    """
+    if path is None:
+        pixels = embedded.photograph(photograph).permute(1, 2, 0) * 255
+        return pixels.round().byte().contiguous()
+    picture = load_picture(path)
+    short, long = sorted(picture.size)
+    if long > 16 * short:
+        problem = f"{path} is {long // short} times as long as wide."
+        fail(problem, "cut it to at most 16 times")
+    return torch.from_numpy(np.array(picture))

@@ -14,7 +14,7 @@ from shared.datasets.pictures import (
     MOST,
     as_rgb,
     load_picture,
-    pixels,
+    own_or_photograph,
     shrunk,
 )
 
@@ -123,17 +123,6 @@ def test_what_is_no_picture_ends_with_one_sentence(
     assert next_step.startswith("Next: ")
 
 
-def test_pixels_are_those_of_the_file_or_of_a_flower(tmp_path):
-    path = save(Image.new("RGB", (6, 4), RED), tmp_path / "a.png")
-    picture = pixels(path)
-    assert (picture.shape, picture.dtype) == ((4, 6, 3), torch.uint8)
-    assert picture[3, 5].tolist() == list(RED)
-    flower = pixels(None)
-    assert (flower.shape, flower.dtype) == ((427, 640, 3), torch.uint8)
-    assert flower.is_contiguous()
-    assert torch.equal(flower.permute(2, 0, 1) / 255, photograph("flower"))
-
-
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -153,3 +142,24 @@ def test_shrunk_keeps_the_form_and_averages(size, expected):
     )
     if size == expected:
         assert torch.equal(small, image)
+
+
+def test_a_picture_of_one_s_own_or_the_embedded_photograph(tmp_path):
+    china = own_or_photograph(None, "china")
+    assert china.shape == (427, 640, 3)
+    assert china.dtype == torch.uint8
+    assert torch.equal(china / 255, photograph("china").permute(1, 2, 0))
+    path = save(Image.new("RGB", (3, 2), RED), tmp_path / "own.png")
+    own = own_or_photograph(path, "china")
+    assert own.tolist() == [[[*RED]] * 3] * 2
+
+
+def test_a_picture_that_is_too_narrow_is_refused(tmp_path, capsys):
+    for size, right in (((16, 1), True), ((17, 1), False), ((1, 17), False)):
+        path = save(Image.new("RGB", size), tmp_path / "narrow.png")
+        if right:
+            assert own_or_photograph(path, "china").shape == (1, 16, 3)
+            continue
+        with pytest.raises(typer.Exit):
+            own_or_photograph(path, "china")
+        assert "17 times as long as wide" in capsys.readouterr().err
