@@ -226,15 +226,13 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
         "assert guesses.shape == truths.shape  # or they may broadcast",
     )
     console.say(
-        "Exercise: which shape and stride read the rows 0 1 2, 1 2 3, 2 3 4 "
-        "and 3 4 5 off NUMBERS? Find them with a pencil; you are right if "
-        "torch.arange(6).as_strided(shape, stride), in python, prints them."
+        "Exercise: which shape and stride read 0 1 2, 1 2 3, 2 3 4 and 3 4 5 "
+        "off NUMBERS? Try torch.arange(6).as_strided(shape, stride) in python."
     )
     with board("tensor-demo", logdir, "IMAGES: strides, pictures") as writer:
         writer.add_figure("strides", strides_figure(VIEWS))
-        shaped = {f"{n}, {tuple(p.shape)}": p for n, p in pictures.items()}
-        title = "One photograph, read as several tensors"
-        writer.add_figure("pictures", pictures_figure(shaped, title, 3))
+        named = {f"{n}, {tuple(p.shape)}": p for n, p in pictures.items()}
+        writer.add_figure("pictures", pictures_figure(named, "One photo", 3))
     console.next_lesson(__name__)
 
 

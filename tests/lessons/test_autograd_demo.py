@@ -153,7 +153,7 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
         "Step 1 moves contrast to 0 - 0.3 * -0.337 = 0.101: up",
         "✓ contrast after step 1",
         "Mistake 2 of 2",
-        "Next lesson: python cli.py conv-demo",
+        "Next lesson: python cli.py",
     ):
         assert words in said, words
     assert width(result.output) <= 80

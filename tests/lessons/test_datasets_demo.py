@@ -171,7 +171,7 @@ def test_command_prints_the_worked_case_and_logs_ten_images(
     events = read_events(only_run(tmp_path, "datasets-demo"))
     assert events.Tags()["images"] == ["ten"]
     (ten,) = events.Images("ten")
-    assert (ten.width, ten.height) == (1000, 460)
+    assert (ten.width, ten.height) == (1100, 540)
 
 
 def test_cifar10_is_shown_where_it_is(run_cli, tmp_path, cifar10):

@@ -129,7 +129,7 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     events = read_events(only_run(tmp_path, "transforms-demo"))
     assert events.Tags()["images"] == ["views", "looks"]
     (views,) = events.Images("views")
-    assert (views.width, views.height) == (800, 460)
+    assert (views.width, views.height) == (880, 540)
 
 
 def test_the_views_are_what_their_names_say():
