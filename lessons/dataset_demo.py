@@ -1,9 +1,9 @@
 """A Dataset by hand.
 
-A network, a program that learns, is shown examples. A Dataset hands them
-out. It answers two questions: how many are there, and which is example i?
-Here an example is an image, a tensor, and its label, a number. Ours keeps
-a list of files, and opens a file only when it is asked for its example.
+A network is a program that learns from examples. A Dataset hands them out.
+It answers two questions: how many are there, and which is example i? Here
+an example is a pair: an image (a tensor) and its label (a number). Ours
+keeps a list of files, and opens a file only when its example is asked for.
     len(dataset)  is what its method __len__ returns
     dataset[i]    is what its method __getitem__ returns, given i
 
@@ -20,6 +20,8 @@ import typer
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.functional import pil_to_tensor
 
 from shared import console
 from shared.board import board
@@ -52,7 +54,7 @@ class OneFolder(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = load_picture(self.paths[index])  # RGB, if it was grey, too
+        picture = load_picture(self.paths[index])  # RGB, of a grey file as well
         pixels = torch.from_numpy(np.array(picture))  # (H, W, 3), uint8
         return pixels.permute(2, 0, 1), self.label  # (3, H, W)
 
@@ -83,27 +85,28 @@ def image_folder(root: Path) -> Joined:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_computer() -> list[int]:
-    """One picture, two labels. os.listdir promises no order: what was trained
-    on one of the computers would call each 3 an 8 on the other."""
+    """One picture, two labels. os.listdir promises no order. A network that
+    has learned here answers a 3 with label 0; there, 0 is read as 8."""
     here, there = ["3", "8"], ["8", "3"]  # os.listdir on two computers
     return [names.index("3") for names in (here, there)]
 
 
 def right_computer() -> list[int]:
-    """sort the names. (They are sorted as text: "10" comes before "2".)"""
+    """sort the names. (They are sorted as text: "10" comes before "2". And a
+    new folder moves the labels: with a folder 5, label 1 means 5, not 8.)"""
     return [sorted(n).index("3") for n in (["3", "8"], ["8", "3"])]
 
 
 def wrong_mac(mac: Path) -> list[tuple[int, int]]:
-    """Not every file is a picture. A Mac may hide a .DS_Store in a folder."""
+    """Not every file is a picture. A Mac may hide a .DS_Store in a folder.
+    Delete it, and the same error comes for ._000.png, hidden there as well."""
     return [Image.open(mac / n).size for n in sorted(os.listdir(mac))]
 
 
 def right_mac(mac: Path) -> list[tuple[int, int]]:
-    """go by the suffix, and take no hidden file: ._000.png, which a Mac may
-    leave, ends in .png and is no picture. (ImageFolder would take it.)"""
-    names = [n for n in sorted(os.listdir(mac)) if n.endswith(".png")]
-    return [Image.open(mac / n).size for n in names if n[0] != "."]
+    """go by the suffix, and take no hidden file, as OneFolder does.
+    (ImageFolder goes by the suffix alone, and takes ._000.png.)"""
+    return [Image.open(path).size for path in OneFolder(mac, 0).paths]
 
 
 def wrong_night(files: list[Path]) -> None:
@@ -114,34 +117,36 @@ def wrong_night(files: list[Path]) -> None:
 
 
 def right_night(files: list[Path]) -> list[str]:
-    """before training, load each file, and mend those that are named. (Without
-    load none would be: open reads only a file's first bytes.)"""
+    """before training, load each file, and mend what is named. open alone would
+    let this one pass. (A file that is changed, not cut, may load as well.)"""
     damaged = []
     for path in files:
         try:
             Image.open(path).load()
-        except Exception:  # Pillow raises a dozen kinds of error
+        except Exception:  # Pillow raises many different errors
             damaged.append(path.name)
     return damaged
 
 
-def wrong_logo(kinds: list[Path]) -> Tensor:
-    """Three kinds of picture. Colour is (28, 28, 3), grey (28, 28), the logo
-    (28, 28, 4): its fourth channel, alpha, is 0 where it is transparent."""
-    return torch.stack([torch.tensor(np.array(Image.open(p))) for p in kinds])
+def wrong_logo(trio: list[Path]) -> Tensor:
+    """Three shapes. Colour is (28, 28, 3), grey (28, 28), the logo (28, 28, 4):
+    its fourth channel, alpha, is 0 where it is transparent."""
+    return torch.stack([torch.tensor(np.array(Image.open(p))) for p in trio])
 
 
-def tempting_logo(kinds: list[Path]) -> list[int]:
-    """convert each to RGB. How many different numbers does each have then?"""
-    return [len(np.unique(Image.open(p).convert("RGB"))) for p in kinds]
+def tempting_logo(trio: list[Path]) -> list[int]:
+    """convert each to RGB. All three show the same 8, so each should have as
+    many different numbers as the others."""
+    return [len(np.unique(Image.open(p).convert("RGB"))) for p in trio]
 
 
-def right_logo(kinds: list[Path]) -> int:
-    """lay it on white first. convert only drops alpha: the logo's black ink was
-    left on ground that is black, too, under its transparency."""
-    logo = Image.open(kinds[2]).convert("RGBA")
-    white = Image.new("RGBA", logo.size, "white")
-    return len(np.unique(Image.alpha_composite(white, logo).convert("RGB")))
+def right_logo(trio: list[Path]) -> list[int]:
+    """lay each on white first, as load_picture does. convert drops alpha,
+    and the rest is one black square. (A white logo needs another ground.)"""
+    white = Image.new("RGBA", (28, 28), "white")
+    pictures = [Image.open(p).convert("RGBA") for p in trio]
+    laid = [Image.alpha_composite(white, picture) for picture in pictures]
+    return [len(np.unique(picture.convert("RGB"))) for picture in laid]
 
 
 # ---- The lesson -------------------------------------------------------------
@@ -152,13 +157,15 @@ def show_one_folder(threes: OneFolder) -> None:
         "000.png, 001.png and 002.png, the folder 8 holds 000.png and 001.png."
     )
     console.ask("Which label does a picture of a 3 get, and one of an 8?")
-    console.say("Labels count the sorted classes, from 0: 3 gets 0, 8 gets 1.")
+    console.say("0 and 1: a label is a class's place among the sorted names.")
     console.code(OneFolder)
     image, label = threes[2]
     console.say(
-        "load_picture opens a file as RGB, at most 1024 pixels a side. With "
-        f"threes = OneFolder(Path('3'), 0), len(threes) is {len(threes)}. Its "
-        f"last example, threes[2]: image {tuple(image.shape)}, label {label}."
+        "SUFFIXES are .png, .jpg and five more. load_picture opens a file as "
+        "RGB, at most 1024 pixels a side. With threes = OneFolder(Path('3'), "
+        f"0), len(threes) is {len(threes)}. Its last example, threes[2], is an "
+        f"image {tuple(image.shape)} and label {label}: three channels, all "
+        "equal, as the file is grey."
     )
 
 
@@ -170,9 +177,9 @@ def show_joined(threes: OneFolder, eights: OneFolder) -> None:
     console.say(
         "joined[3]: threes has 3, and 3 - 3 = 0, so it is eights[0], label "
         f"{joined[3][1]}. joined[-1]: 5 - 1 = 4, and 4 - 3 = 1: eights[1]. "
-        "Joined has no __iter__, yet for image, label in joined works: Python "
-        "asks for joined[0], joined[1], ... until an IndexError comes, here at "
-        "joined[5]. It never asks for the length."
+        "Joined has no __iter__, yet a for loop works: it asks for joined[0], "
+        "joined[1], ... until an IndexError comes, here at joined[5]. It asks "
+        "for no length. PyTorch's Datasets have a +. All must be equal:"
     )
     same("joined = PyTorch's threes + eights", joined, threes + eights)
 
@@ -187,26 +194,19 @@ def show_folder(root: Path) -> dict[str, Tensor]:
     console.ask(f"Which label has dataset[{seam - 1}], which dataset[{seam}]?")
     shown = thumbnails(dataset, range(seam - 4, seam + 4))
     console.pictures(shown, "dataset", width=18)
-    each, count = dataset[seam][0].numel(), len(dataset)
     console.say(
-        f"dataset[{seam - 1}] has label 0, dataset[{seam}] label 1. Its image "
-        f"has {each:,} bytes. {count:,} images of that size have "
-        f"{count:,} * {each:,} = {count * each:,}. A million of 3 * 224 * 224 "
-        "are 150,528,000,000. So a file is opened when its example is asked "
-        "for: in training by a DataLoader, in random order if shuffle=True."
+        f"dataset[{seam - 1}] has label 0, dataset[{seam}] label 1. The images "
+        "for a training are often more than memory holds: a million of 3 * "
+        "224 * 224 numbers, of one byte each, are 150,528,000,000 bytes. So a "
+        "file is opened when its example is asked for; in training PyTorch's "
+        "DataLoader asks. The check below gives ImageFolder our load_picture "
+        "and our list of files: order, labels and permute must agree."
     )
-    show_check(dataset, root)
-    return shown
-
-
-def show_check(dataset: Joined, root: Path) -> None:
-    from torchvision.datasets import ImageFolder  # this takes a second
-    from torchvision.transforms.functional import pil_to_tensor
-
     taken = {str(path) for part in dataset.parts for path in part.paths}
     options = {"loader": load_picture, "is_valid_file": taken.__contains__}
     theirs = ImageFolder(root, pil_to_tensor, **options)
     same("dataset = torchvision's ImageFolder", dataset, theirs)
+    return shown
 
 
 def run(data: Folder = None, logdir: LogDir = LOGS) -> None:
@@ -219,17 +219,17 @@ def run(data: Folder = None, logdir: LogDir = LOGS) -> None:
         show_one_folder(threes)
         show_joined(threes, eights)
         shown = show_folder(own or folder / "all")
-        traps = {n: OneFolder(folder / n, 0).paths for n in ("files", "kinds")}
+        traps = {n: OneFolder(folder / n, 0).paths for n in ("files", "trio")}
         errors = OSError, RuntimeError
         console.mistakes(__name__, errors, mac=folder / "mac", **traps)
     console.remember(
-        "from torch.utils.data import ConcatDataset  # our Joined",
-        'both = ConcatDataset(["abc", "de"])  # text has a length and [i], too',
-        "len(both), both[3], both[-1]  # (5, 'd', 'e')",
+        "from torch.utils.data import Dataset  # yours: __len__, __getitem__",
+        "from torchvision.datasets import ImageFolder  # of class folders",
+        "image, label = ImageFolder('pictures')[0]  # image is a PIL one",
     )
     console.say(
-        "Exercise: write a Dataset Part(dataset, start, stop), so that "
-        'part = Part("abcde", 1, 3) gives len(part) 2, [*part] ["b", "c"].'
+        "Exercise: write a Dataset Between(dataset, start, stop). For b = "
+        'Between("abcde", 1, 3), len(b) is 2, and [*b] is ["b", "c"], no more.'
     )
     with board("dataset-demo", logdir, "IMAGES: dataset") as writer:
         writer.add_figure("dataset", pictures_figure(shown, "Two classes meet"))

@@ -31,7 +31,7 @@ def dataset_files() -> Files:
     """Handwritten digits, as class folders and with what goes wrong there.
 
     all/3 and all/8 hold all of them, five/3 and five/8 three and two; files has
-    one that is cut short, mac what a Mac leaves beside pictures, and kinds one
+    one that is cut short, mac what a Mac leaves beside pictures, and trio one
     in colours, one grey, and a logo: black on nothing.
     """
     train, _ = digits(28)
@@ -46,12 +46,12 @@ def dataset_files() -> Files:
                 files[f"files/{digit}-{k}.png"] = png(image)
     files["files/8-2.png"] = files["files/8-2.png"][:300]
     files |= {"mac/.DS_Store": b"Bud1", "mac/._000.png": b"Mac OS X"}
-    files |= {"mac/000.png": png(image), "kinds/grey.png": png(image)}
+    files |= {"mac/000.png": png(image), "trio/grey.png": png(image)}
     colour = image.expand(3, 28, 28)
     logo = torch.cat([0 * colour, image])  # as opaque as there is ink
     return files | {
-        "kinds/colour.png": png(colour),
-        "kinds/logo.png": png(logo),
+        "trio/colour.png": png(colour),
+        "trio/logo.png": png(logo),
     }
 
 

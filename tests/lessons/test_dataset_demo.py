@@ -77,12 +77,15 @@ def test_labels_of_unsorted_names_differ_and_of_sorted_ones_agree():
     assert lesson.wrong_computer() == [0, 1]
     assert lesson.right_computer() == [0, 0]
     assert sorted(["2", "10"]) == ["10", "2"]
+    assert sorted(["3", "8", "5"])[1] == "5"  # a new folder moves the labels
 
 
 def test_hidden_files_are_no_pictures_and_image_folder_takes_them(folder):
     with pytest.raises(UnidentifiedImageError, match=r"\.DS_Store"):
         lesson.wrong_mac(folder / "mac")
     assert lesson.right_mac(folder / "mac") == [(28, 28)]
+    with pytest.raises(UnidentifiedImageError):  # the same, once that is gone
+        Image.open(folder / "mac" / "._000.png")
     files = dataset_files()
     traps = {n: c for n, c in files.items() if n.startswith("mac/")}
     with written({f"root/{name}": c for name, c in traps.items()}) as root:
@@ -104,18 +107,42 @@ def test_a_cut_file_ends_an_epoch_without_being_named(folder, seed):
         Image.open(path)  # reads only a file's first bytes: no error
 
 
+def test_a_file_that_is_changed_not_cut_may_load(tmp_path):
+    path = tmp_path / "a.bmp"
+    save(path, size=(8, 8))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert lesson.right_night([path]) == []
+
+
 def test_a_logo_is_another_size_then_all_black_then_seen(folder):
-    kinds = paths(folder / "kinds")
-    shapes = [np.array(Image.open(path)).shape for path in kinds]
+    trio = paths(folder / "trio")
+    shapes = [np.array(Image.open(path)).shape for path in trio]
     assert shapes == [(28, 28, 3), (28, 28), (28, 28, 4)]
     with pytest.raises(RuntimeError, match="equal size"):
-        lesson.wrong_logo(kinds)
-    colour, grey, logo = lesson.tempting_logo(kinds)
+        lesson.wrong_logo(trio)
+    colour, grey, logo = lesson.tempting_logo(trio)
     assert colour == grey > 100
     assert logo == 1
-    assert lesson.right_logo(kinds) > 100
-    black = np.array(Image.open(kinds[2]).convert("RGB"))
+    assert lesson.right_logo(trio) == [colour] * 3
+    black = np.array(Image.open(trio[2]).convert("RGB"))
     assert black.max() == 0
+    laid = [np.array(lesson.load_picture(path)) for path in trio]
+    assert [picture.shape for picture in laid] == [(28, 28, 3)] * 3
+
+
+def test_a_white_logo_vanishes_on_white(tmp_path):
+    logo = Image.new("RGBA", (28, 28), (255, 255, 255, 0))
+    logo.paste((255, 255, 255, 255), (4, 4, 20, 20))
+    logo.save(tmp_path / "white.png")
+    assert lesson.right_logo([tmp_path / "white.png"]) == [1]
+
+
+def test_the_three_channels_of_a_grey_file_are_equal(folder):
+    image, _ = lesson.image_folder(folder / "five").parts[0][2]
+    assert torch.equal(image, image[:1].expand(3, 28, 28))
+    assert len(lesson.SUFFIXES) == 2 + 5
 
 
 def test_command_prints_the_worked_case_and_logs_the_pictures(
@@ -125,14 +152,14 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     for part in (
-        "Labels count the sorted classes, from 0: 3 gets 0, 8 gets 1.",
+        "0 and 1: a label is a class's place among the sorted names.",
         "len(threes) is 3.",
-        "image (3, 28, 28), label 0.",
+        "image (3, 28, 28) and label 0: three channels, all equal",
         "threes has 3, and 3 - 3 = 0, so it is eights[0], label 1.",
         "✓ joined = PyTorch's threes + eights, 5 examples: largest",
         "Its classes: 3; 8. The first has 155.",
         "dataset[154] has label 0, dataset[155] label 1.",
-        "306 * 2,352 = 719,712",
+        "150,528,000,000 bytes",
         "✓ dataset = torchvision's ImageFolder, 306 examples: largest",
         "✗ [0, 1]",
         "✗ UnidentifiedImageError",
@@ -143,23 +170,26 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
         "Next lesson: python cli.py",
     ):
         assert part in said, part
-    assert 3 * 28 * 28 == 2352
-    assert 306 * 2352 == 719_712
     assert 10**6 * 3 * 224 * 224 == 150_528_000_000
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "dataset-demo"))
     assert events.Tags()["images"] == ["dataset"]
 
 
-def test_the_lines_to_remember_run(run_cli, tmp_path):
+def test_the_lines_to_remember_run(run_cli, tmp_path, monkeypatch):
     output = run_cli("dataset-demo", "--logdir", tmp_path).output
-    first, second, third = re.findall(r"│ • (.*?) *│", output)
-    exec(f"{first}\n{second}", names := {})
-    assert repr(eval(third, names)) == third.partition("# ")[2]
+    lines = re.findall(r"│ • (.*?) *│", output)
+    assert len(lines) == 3
+    save(tmp_path / "pictures" / "3" / "000.png")
+    save(tmp_path / "pictures" / "8" / "000.png")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(lines), names := {})
+    assert isinstance(names["image"], Image.Image)
+    assert names["label"] == 0
 
 
 def test_the_exercise_has_an_answer_and_a_trap():
-    class Part(torch.utils.data.Dataset):
+    class Between(torch.utils.data.Dataset):
         def __init__(self, dataset, start: int, stop: int) -> None:
             self.dataset, self.places = dataset, range(start, stop)
 
@@ -169,12 +199,12 @@ def test_the_exercise_has_an_answer_and_a_trap():
         def __getitem__(self, index: int):
             return self.dataset[self.places[index]]
 
-    class Trap(Part):
+    class Trap(Between):
         def __getitem__(self, index: int):
             return self.dataset[self.places.start + index]
 
-    part, trap = Part("abcde", 1, 3), Trap("abcde", 1, 3)
-    assert (len(part), [*part]) == (2, ["b", "c"])
+    between, trap = Between("abcde", 1, 3), Trap("abcde", 1, 3)
+    assert (len(between), [*between]) == (2, ["b", "c"])
     assert (len(trap), [*trap]) == (2, ["b", "c", "d", "e"])
 
 
