@@ -1,11 +1,12 @@
 """Transforms: from a picture to numbers that a network can use.
 
-A picture has any size, and its pixels hold whole numbers from 0 to 255: so
-much red, green, blue. A network is a chain of calculations that learns from
-pictures. It wants them as float32 tensors of one size, channels first:
+Most pictures hold whole numbers from 0 to 255: how much red, green and blue
+each pixel has. A network is a chain of calculations that learns from them.
+It takes float32 tensors, channels first; many at once must have one size.
+For channel c, row i and column j:
     ToTensor:   image[c, i, j] = pixels[i, j, c] / 255
-    Normalize:  (image[c] - mean[c]) / std[c]        for each channel c
-Random transforms change a picture a little each time it is used.
+    Normalize:  (image[c] - mean[c]) / std[c]
+Random transforms change a picture anew each time it is used.
 
     python cli.py transforms-demo --image PATH
 """
@@ -61,55 +62,45 @@ def wrong_white() -> Tensor:
 
 
 def right_white() -> Tensor:
-    """scale=True divides uint8 by 255. (It leaves floats alone. So does v1.)"""
+    """scale=True divides uint8 by 255. Floats it leaves as they are, from 0 to
+    255 too, and so does v1's ToTensor: divide those yourself."""
     white = torch.full((1, 1, 1), 255, dtype=torch.uint8)
     image = v2.ToDtype(torch.float32, scale=True)(white)
     return v2.Normalize([0.5], [0.5])(image)
 
 
 def wrong_night() -> Tensor:
-    """Day and night are the same. Each one's own mean took its light away."""
+    """Day and night are the same. Each one's own mean and std took its light
+    away: that night is half as bright can't be told any more."""
     day = torch.tensor([[[0.25, 0.5, 0.75]]])
     both = [v2.Normalize([x.mean()], [x.std()])(x) for x in (day, day / 2)]
     return torch.cat(both, 1)  # day, then night
 
 
 def right_night() -> Tensor:
-    """one mean and one std for all, of the pictures that are learned from: say
-    of day. Its std is the root of (0.25**2 + 0 + 0.25**2) / (3 - 1)."""
+    """the same mean and std for all, of the pictures that are learned from:
+    here of day. The root of (0.25**2 + 0 + 0.25**2) / (3 - 1) is 0.25."""
     day = torch.tensor([[[0.25, 0.5, 0.75]]])
     normal = v2.Normalize([day.mean()], [day.std()])  # 0.5 and 0.25
     return torch.cat([normal(day), normal(day / 2)], 1)
 
 
 def wrong_exam() -> Tensor:
-    """One picture, five inputs. A test with chance in it can't be repeated."""
+    """One picture, several inputs. So chance decides what a test finds."""
     transform = v2.RandomCrop(1)
     return torch.cat([transform(PICTURE) for _ in range(5)], 2)
 
 
 def right_exam() -> Tensor:
-    """a second transform for testing, the same but for CenterCrop."""
+    """a second transform, for testing, with nothing random in it: CenterCrop
+    for RandomCrop, no flip, no rotation, no ColorJitter."""
     transform = v2.CenterCrop(1)
     return torch.cat([transform(PICTURE) for _ in range(5)], 2)
 
 
-def wrong_order() -> Tensor:
-    """Two greys are lost. ColorJitter cuts their -1 and -0.5 off to 0."""
-    image = torch.tensor([[[0.25, 0.375, 0.5, 0.75]]])
-    twice = v2.ColorJitter(brightness=(2, 2))  # always twice as bright
-    return v2.Compose([v2.Normalize([0.5], [0.5]), twice])(image)
-
-
-def right_order() -> Tensor:
-    """Normalize last. Now only 1.5 is cut off, to 1: too bright is white."""
-    image = torch.tensor([[[0.25, 0.375, 0.5, 0.75]]])
-    twice = v2.ColorJitter(brightness=(2, 2))
-    return v2.Compose([twice, v2.Normalize([0.5], [0.5])])(image)
-
-
 def wrong_size() -> Tensor:
-    """A white picture is 62.5 % black. RandomCrop(64) would raise an error."""
+    """A white picture is 62.5 % black. CenterCrop fills up: white is only 32 *
+    48 / (64 * 64) = 0.375 of it. RandomCrop(64) would raise an error."""
     white = torch.ones(3, 32, 48)
     return v2.CenterCrop(64)(white).mean()
 
@@ -135,8 +126,10 @@ def show_paper_case() -> None:
         console.matrices({f"{name}, red": red, "green": green, "blue": blue})
     console.say(
         "Orange's red: 204 / 255 = 0.8; with mean and std 0.5, (0.8 - 0.5) / "
-        "0.5 = 0.6: 2v - 1 for any v. What for? A network learns w and b in w "
-        "* v + b by their gradients, v and 1. 204 moves w 204 times as far."
+        "0.5 = 0.6. So 0 to 1 becomes -1 to 1. What for? Say that a network "
+        "learns w and b in w * v + b. The gradient is v for w, 1 for b, and at "
+        "its simplest learning moves each in proportion: v = 204 moves w 204 "
+        "times as far as b, v = 0.6 moves it 0.6 times as far."
     )
 
 
@@ -145,9 +138,10 @@ def check(pictures: dict[str, Tensor]) -> None:
     scaled, half = v2.ToDtype(torch.float32, True), v2.Normalize(HALF, HALF)
     ways = {"v1": [v1.ToTensor()], "v2": [v2.ToImage(), scaled]}
     console.say(
-        "v1 is torchvision.transforms, with ToTensor(). v2, for new programs, "
-        "is torchvision.transforms.v2, with ToImage() and then "
-        "ToDtype(torch.float32, scale=True). The other names are in both."
+        "For / 255, older programs use torchvision.transforms (v1): ToTensor()"
+        ". New ones use torchvision.transforms.v2: ToImage(), then ToDtype("
+        "torch.float32, scale=True). Both have this lesson's other transforms, "
+        "and Compose: several, one after another. noise: random pixels."
     )
     for name, first in ways.items():
         both = v2.Compose([*first, half])
@@ -173,14 +167,16 @@ def views(image: Tensor) -> dict[str, Tensor]:
 
 def show_photograph(image: Tensor) -> dict[str, Tensor]:
     short, long = sorted(image.shape[1:])
-    console.section(f"Eight views of a picture of {short} x {long} pixels")
+    console.section(f"Eight views of a picture read as {short} x {long}")
     console.code(views)
     console.ask("How long is the longer side of picture 1?")
     named = views(image)
     console.pictures(named, "views", width=18)
     console.say(
         f"64 * {long} // {short} = {max(named['1 small'].shape)}, rounded down:"
-        " picture 1 keeps its ratio. Picture 2 does if it was square before."
+        " but for that, picture 1 keeps its ratio. Picture 2 does if it was "
+        "square. 4, 6 and 7 come out anew in each call (brightness=0.5: 0.5 to "
+        "1.5 times as bright); p=1 makes 5 and 8 certain."
     )
     return named
 
@@ -195,16 +191,17 @@ def show_looks() -> None:
     console.matrices({"PICTURE": PICTURE[0]} | looks)
     console.say(
         "A window has 2 * 2 places, mirrored or not: 8 looks. 1,000 calls made "
-        f"{len(ours.unique(dim=0))}. 32 x 32 pixels, padded by 4 all round, "
-        "have 40 - 32 + 1 = 9 places each way: 9 * 9 * 2 = 162 looks."
+        f"{len(ours.unique(dim=0))}. In 32 x 32 pixels with a border of 4 all "
+        "round, 40 x 40, a window of 32 has 40 - 32 + 1 = 9 places each way: "
+        "up to 9 * 9 * 2 = 162 looks."
     )
     torch.manual_seed(0)  # the same random numbers again
     both = v2.Compose([v2.RandomCrop(2), v2.RandomHorizontalFlip(p=0.5)])
     theirs = torch.cat([both(PICTURE) for _ in range(1000)])
     console.agrees("crop_and_flip = RandomCrop, then flip", ours, theirs, 0)
     console.say(
-        "A Dataset calls its transform whenever an item is asked for: the item "
-        "changes, its label must stay true. A mirrored 3 is no 3."
+        "A Dataset calls its transform in __getitem__: an example looks new "
+        "each time. Its label must stay true: a mirrored 3 is no 3."
     )
 
 
@@ -221,18 +218,21 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
     show_looks()
     console.mistakes(__name__)
     console.remember(
-        "import torch; from torchvision.transforms import v2; half = [0.5]",
+        "import torch; from torchvision.transforms import v2; half = [0.5] * 3",
         "end = v2.ToDtype(torch.float32, scale=True), v2.Normalize(half, half)",
-        "v2.Compose([v2.ToImage(), v2.RandomCrop(32), *end])  # or CenterCrop",
+        "v2.Compose([v2.ToImage(), v2.Resize(36), v2.RandomCrop(32), *end])",
     )
     console.say(
-        "Exercise: make any picture 32 x 32, not distorted and not cut. Half "
-        "of it is mistake 5. White of 427 x 640 must get the mean 21 / 32."
+        "For testing, CenterCrop(32) in place of RandomCrop(32). Normalize is "
+        "last: others, such as ColorJitter, expect numbers from 0 to 1.\n"
+        "Exercise: a transform that makes any picture 32 x 32, its ratio kept "
+        "and nothing cut off. Mistake 4 is one half, help(v2.Resize) has the "
+        "other. A white tensor (3, 427, 640) must get the mean 21 / 32."
     )
     looks = {str(n): crop_and_flip(named["1 small"], 48) for n in range(1, 13)}
     with board("transforms-demo", logdir, "IMAGES: views, looks") as writer:
-        writer.add_figure("views", pictures_figure(named, "8 transforms"))
-        writer.add_figure("looks", pictures_figure(looks, "12 looks of 1"))
+        writer.add_figure("views", pictures_figure(named, "8 views of one"))
+        writer.add_figure("looks", pictures_figure(looks, "12 looks of view 1"))
     console.next_lesson(__name__)
 
 
