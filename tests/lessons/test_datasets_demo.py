@@ -86,12 +86,12 @@ def test_mistakes_are_wrong_and_their_mends_are_right(root):
 def test_mnist_reads_a_changed_byte_and_the_checksum_finds_it(root):
     path = root / "MNIST/raw/t10k-labels-idx1-ubyte"
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    assert lesson.right_byte(root, md5)
+    assert lesson.right_byte(path, md5)
     before = MNIST(root, train=False)[0][1]
     assert before == 2
-    assert lesson.wrong_byte(root) == "first label: 7"
+    assert lesson.wrong_byte(root, path) == "first label: 7"
     assert MNIST(root, train=False, download=True)[0][1] == 7
-    assert not lesson.right_byte(root, md5)
+    assert not lesson.right_byte(path, md5)
 
 
 def test_cifar10_looks_at_its_checksums_each_time(cifar10):
@@ -112,7 +112,19 @@ def test_the_paper_case_is_mnist_to_torchvision(tmp_path):
     assert dataset.data.tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
     assert dataset.targets.tolist() == [7, 3]
     assert lesson.read_idx(files[0]).tolist() == dataset.data.tolist()
+    assert dataset.data.dtype == torch.uint8
+    assert dataset.targets.dtype == torch.int64
     assert dataset[1][1] == 3
+
+
+def test_the_arguments_are_written_with_their_names(root):
+    with pytest.raises(TypeError, match="'bool' object is not callable"):
+        MNIST(root, True, None, True)[0]  # the fourth is target_transform
+
+
+def test_no_two_known_images_are_the_same():
+    train, _ = digits(28)
+    assert len(torch.unique(train.images.flatten(1), dim=0)) == 1500
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -149,11 +161,12 @@ def test_command_prints_the_worked_case_and_logs_ten_images(
     for line in (
         "IMAGES: 0 0 8 3 0 0 0 2 0 0 0 2 0 0 0 2 1 2 3 4 5 6 7 8",
         "└ 3  4 ┘  └ 7  8 ┘",
-        "✓ read_idx = MNIST(root): largest difference 0",
-        "header 16 + 50 * 28 * 28 = 39,216.",
+        "✓ read_idx = data: largest difference 0",
+        "✓ read_idx = targets: largest difference 0",
+        "✓ nearest = 7: largest difference 0",
         "✓ read_idx / 255 = each item's tensor: largest difference 0",
         "CIFAR-10 is not here: python cli.py data get cifar10",
-        "photo-digits: 10,000 images to learn from, 2,000 to test",
+        "photo-digits: 10,000 and 2,000 images",
         "✗ 100.0% right",
         "✓ 83.8% right",
         "first label: 7",
@@ -167,6 +180,7 @@ def test_command_prints_the_worked_case_and_logs_ten_images(
         ("true", "100.0"),
         ("by chance", "100.0"),
     ]
+    assert "header 16 + 50 * 28 * 28 = 39,216." in flat(result.output)
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "datasets-demo"))
     assert events.Tags()["images"] == ["ten"]
@@ -177,8 +191,8 @@ def test_command_prints_the_worked_case_and_logs_ten_images(
 def test_cifar10_is_shown_where_it_is(run_cli, tmp_path, cifar10):
     result = run_cli("datasets-demo", "--logdir", tmp_path / "logs")
     assert result.exit_code == 0, result.output
-    assert "CIFAR-10: 100 images to learn from, 20 to test" in result.output
-    assert "train.classes[3] is 'cat'." in flat(result.output)
+    assert "CIFAR-10: 100 and 20 images" in result.output
+    assert "classes[3] is 'cat' (MNIST: '3 - three')." in flat(result.output)
     assert "is not here" not in result.output
 
 
@@ -199,7 +213,7 @@ def test_limit_changes_the_files_and_the_score(run_cli, tmp_path, no_cifar10):
         words = ("--limit", limit, "--logdir", tmp_path)
         result = run_cli("datasets-demo", *words)
         assert result.exit_code == 0, result.output
-        assert f"= {16 + limit * 784:,}." in result.output
+        assert f"= {16 + limit * 784:,}." in flat(result.output)
         assert f"torch.Size([{limit}, 1, 28, 28])" in result.output
         (score,) = re.findall(r"true +100.0% +(\S+)%", result.output)
         scores.append(float(score))
