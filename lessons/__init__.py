@@ -12,6 +12,7 @@ TRACKS: dict[str, dict[str, str]] = {
     "Data": {
         "dataset-demo": "Write a Dataset by hand; compare with ImageFolder.",
         "annotations-demo": "Read a list of labels; look before you train.",
+        "tensorboard-demo": "Draw curves in TensorBoard, and read its file.",
         "transforms-demo": "Make a picture a tensor, and one picture many.",
         "datasets-demo": "Read MNIST by hand, and see why a set has two parts.",
     },

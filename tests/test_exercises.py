@@ -90,12 +90,16 @@ def broken(function: Callable[..., Any], off: Callable[[Any], Any]) -> Any:
 
 
 def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
-    """Of a tuple or a dictionary the last one is changed; nothing stays so.
+    """Of a tuple, list or dictionary the last is changed; nothing stays so.
 
     A dictionary of words is changed in its keys.
     """
-    if isinstance(result, tuple):
-        return (*result[:-1], *(spoiled(last, off) for last in result[-1:]))
+    if isinstance(result, tuple | list):
+        last = (spoiled(part, off) for part in result[-1:])
+        return type(result)([*result[:-1], *last])
+    if isinstance(result, bytes):
+        numbers = torch.tensor([*result], dtype=torch.uint8)
+        return bytes(off(numbers).byte().tolist())
     if isinstance(result, dict):
         if all(isinstance(value, str) for value in result.values()):
             return {spoiled(key, off): value for key, value in result.items()}
