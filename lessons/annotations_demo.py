@@ -1,11 +1,11 @@
 """A Dataset from a list.
 
-Often a list, a text file, says what is in the pictures: a line for each,
-with the file's name, a space, and the label. Such a line is an annotation.
-The lines are read once; those that can't be used are named. A picture is
-opened when it is asked for, and a transform, a function that you choose,
-makes an image of it. Look at some images before a network learns from them.
+Often a text file, a list, says what is in the pictures: a line for each,
+with the file's name, a space, and the label. Such a line is an annotation:
     image_06734.jpg 0
+The lines are read once. A picture is opened when its example is asked for,
+and a transform, a function that you choose, makes a tensor of it: the image.
+Look at some images, with their labels, before a network learns from them.
 
     python cli.py annotations-demo --step
 """
@@ -20,7 +20,6 @@ import torch
 import typer
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from shared import console
@@ -32,10 +31,10 @@ from shared.figures import pictures_figure
 from shared.options import LOGS, LogDir
 
 WORDS = {
-    "annotation": "what a person wrote about a picture: here, its label",
+    "annotation": "what a person wrote about a picture: here, a line",
     "int64": "whole numbers of 64 bits, for labels; errors call it Long",
 }
-MEAN, STD = 0.5, 0.25
+MEAN, STD = 0.5, 0.25  # transforms-demo says which to take
 ListFile = Annotated[Path | None, typer.Option("--data", help="Your own list.")]
 Count = Annotated[
     int, typer.Option("--batch-size", min=1, max=8, help="Images to look at.")
@@ -73,7 +72,7 @@ class Listed(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         path, label = self.found[index]
         image = self.transform(load_picture(path))
-        return image, torch.tensor(label)  # of a whole number it makes int64
+        return image, torch.tensor(label)  # a whole number: int64
 
 
 def prepare(picture: Image.Image) -> Tensor:
@@ -97,31 +96,28 @@ def wrong_batch(dataset: Dataset) -> Tensor:
 
 
 def right_batch(dataset: Dataset) -> Tensor:
-    """call Python's next. (Each iter begins anew, so in a loop this gives the
-    same four again. To go through all: for images, labels in loader.)"""
+    """call Python's next. (These are examples 0 to 3. Each iter begins anew, so
+    a second call gives them again. For all: for images, labels in loader.)"""
     loader = DataLoader(dataset, batch_size=4)
     _, labels = next(iter(loader))
     return labels
 
 
-def wrong_table() -> str:
-    """NumPy reads numbers as float64: Double. A loss, which tells how wrong the
-    scores of a network are, wants labels, its target, as int64: Long."""
+def wrong_table() -> Tensor:
+    """NumPy reads numbers as float64. one_hot makes a row for each label, with
+    a 1 at the label's place. A place must be a whole number: int64, Long."""
     labels = torch.from_numpy(np.loadtxt(["1", "0"]))
-    scores = torch.zeros(2, 2)  # two pictures, two classes
-    return f"{F.cross_entropy(scores, labels):.2f}"
+    return torch.nn.functional.one_hot(labels, num_classes=2)
 
 
-def right_table() -> str:
-    """make them long. (0.69 is ln 2: the scores prefer neither class.)"""
+def right_table() -> Tensor:
+    """make them long. (Places count from 0, so label 1 gives [0, 1].)"""
     labels = torch.from_numpy(np.loadtxt(["1", "0"])).long()
-    scores = torch.zeros(2, 2)
-    return f"{F.cross_entropy(scores, labels):.2f}"
+    return torch.nn.functional.one_hot(labels, num_classes=2)
 
 
 def wrong_tidy(found: Annotations) -> str:
-    """Each half was sorted alone. Half of the labels are wrong, as many as by
-    throwing a coin, and nothing complains."""
+    """Sorted apart, labels are right by chance: here half. No error says so."""
     paths = sorted(path for path, _ in found)
     labels = sorted(label for _, label in found)
     pairs = [*zip(paths, labels, strict=True)]
@@ -135,14 +131,14 @@ def right_tidy(found: Annotations) -> str:
 
 
 def wrong_view(greys: Tensor) -> Tensor:
-    """Five greys, and two are left. A viewer, such as TensorBoard, shows all
-    below 0 as black and all above 1 as white."""
+    """Five greys, and only black and white are left. TensorBoard, too, draws
+    what is below 0 as 0, and above 1 as 1; in colours, each channel alone."""
     normalised = (greys - MEAN) / STD
     return normalised.clamp(0, 1)  # what is to be seen of it
 
 
 def right_view(greys: Tensor) -> Tensor:
-    """multiply by STD, then add MEAN, with those that were used before."""
+    """multiply by STD, add MEAN: those that it was normalised with."""
     normalised = (greys - MEAN) / STD
     return denormalise(normalised).clamp(0, 1)
 
@@ -158,29 +154,30 @@ def show_list(path: Path) -> None:
     console.table(["line", "what is wrong"], problems.items())
     names = " and ".join(f"{path.name}: {label}" for path, label in found)
     console.say(
-        f"Left are {names}. Line 2 is blank. The list was written on Windows, "
-        "with an invisible mark in front and its own line ends: "
+        f"Left are {names}. Line 2 is blank. Some programs on Windows write "
+        "an invisible mark in front, and end lines their own way, as here: "
         'path.read_text(encoding="utf-8-sig") takes care of both.'
     )
 
 
 def some_of(dataset: Dataset, places: range) -> list[Tensor]:
-    """A batch of them: images (N, 3, H, W), labels (N,)."""
+    """A batch of these examples: images (N, 3, H, W), labels (N,)."""
     return next(iter(DataLoader(dataset, len(places), sampler=places)))
 
 
-def show_dataset(images: Tensor, labels: Tensor, total: int) -> None:
-    console.section(f"The Dataset, and {len(images)} of its {total:,} examples")
+def show_dataset(dataset: Dataset, places: range) -> None:
+    console.section(f"Listed: {len(places)} of its {len(dataset):,} examples")
     console.code(Listed, prepare, denormalise)
     console.say(
-        "prepare is the transform. To normalise is to take MEAN off, then to "
-        f"divide by STD, here {MEAN} and {STD}: 0 to 1 becomes -2 to 2."
+        "prepare is the transform. To normalise is to subtract MEAN, then to "
+        f"divide by STD, here {MEAN} and {STD}: 0 becomes -2, and 1 becomes 2."
     )
     console.ask("What becomes of 0.75 then, and of that in denormalise?")
+    images, labels = some_of(dataset, places)
     console.say(
         "(0.75 - 0.5) / 0.25 = 1, and 1 * 0.25 + 0.5 = 0.75. A DataLoader "
-        f"stacks the images to {tuple(images.shape)}, and the labels to "
-        f"{labels.tolist()}, {labels.dtype}: a batch."
+        f"makes a batch of examples {', '.join(map(str, places))}: images "
+        f"{tuple(images.shape)}, labels {labels.tolist()}, {labels.dtype}."
     )
 
 
@@ -200,7 +197,11 @@ def show_look(dataset: Listed, places: range) -> dict[str, Tensor]:
     shown = {f"{i}: normalised": images[k] for k, i in enumerate(places)}
     shown |= {f"{i}: label {labels[k]}": back[k] for k, i in enumerate(places)}
     console.pictures(shown, "batch", width=18)
-    console.say("In our list, 0 is a temple, 1 a flower. Do the labels fit?")
+    console.say(
+        "Normalised, 0.5 is 0 and 0.75 is 1: of red, green and blue, all below "
+        "0.5 is drawn as none, all above 0.75 as full. In our list, 0 is a "
+        "temple and 1 a flower: the labels fit. Look at yours, too."
+    )
     return shown
 
 
@@ -211,24 +212,23 @@ def run(data: ListFile = None, count: Count = 4, logdir: LogDir = LOGS) -> None:
         embedded = annotations(folder / "list.txt", parse)
         dataset = Listed(own or embedded, prepare)
         places = range(0, len(dataset), max(1, len(dataset) // count))[:count]
-        images, labels = some_of(dataset, places)
+        some_of(dataset, places)  # a damaged picture is named here
         console.opening(__doc__)
         console.words(WORDS)
         show_list(folder / "paper.txt")
-        show_dataset(images, labels, len(dataset))
+        show_dataset(dataset, places)
         shown = show_look(dataset, places)
         given = {"dataset": Listed(embedded, prepare), "found": embedded}
         errors = AttributeError, RuntimeError
         console.mistakes(__name__, errors, greys=torch.arange(5) / 4, **given)
     console.remember(
-        'import torch; lines = ["image_06734.jpg 0", "my dog.jpg 1"]',
-        "pairs = [line.rsplit(maxsplit=1) for line in lines]  # the last space",
-        "labels = torch.tensor([int(label) for _, label in pairs])  # int64",
+        'import torch; name, label = "my dog.jpg 1".rsplit(maxsplit=1)',
+        "label = torch.tensor(int(label))  # int64",
+        "def denormalise(images, mean, std): return images * std + mean",
     )
     console.say(
-        'Exercise: labels are names now. Write numbered(["a.png dog", "b c.png '
-        'cat", "d.png dog"]), which gives [("a.png", 1), ("b c.png", 0), '
-        '("d.png", 1)], and the same each time that Python is started.'
+        'Exercise: write numbered. Of ["a dog", "b c cat", "d dog"] it makes '
+        '[("a", 1), ("b c", 0), ("d", 1)], by the alphabet, at each start.'
     )
     with board("annotations-demo", logdir, "IMAGES: batch") as writer:
         title = "Above: normalised, drawn as they are; below: denormalised"
