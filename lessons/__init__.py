@@ -5,6 +5,17 @@ lesson's run().
 """
 
 TRACKS: dict[str, dict[str, str]] = {
+    "Tensors": {
+        "tensor-demo": "Read a row of numbers as tables, a photo as a tensor.",
+        "autograd-demo": "Find gradients by walking back, as autograd does.",
+    },
+    "Data": {
+        "dataset-demo": "Write a Dataset by hand; compare with ImageFolder.",
+        "annotations-demo": "Read a list of labels; look before you train.",
+        "tensorboard-demo": "Draw curves in TensorBoard, and read its file.",
+        "transforms-demo": "Make a picture a tensor, and one picture many.",
+        "datasets-demo": "Read MNIST by hand, and see why a set has two parts.",
+    },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
         "activation-demo": "Write five activations, then measure four claims.",

@@ -25,7 +25,6 @@ WORDS = {
     "sigmoid": "1 / (1 + exp(-x)), a number between 0 and 1",
     "derivative": "f'(x), how fast f(x) grows at x; for f(x) = 3 * x it is 3",
     "saturation": "where f(x) hardly grows any more: f'(x) is nearly 0",
-    "autograd": "the part of PyTorch that finds gradients",
     "linear layer": "nn.Linear: outputs are sums of weight * input, plus bias",
     "seed": "a number that fixes all random draws, such as first weights",
 }

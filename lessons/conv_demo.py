@@ -20,14 +20,11 @@ from shared.figures import kernels_figure
 from shared.options import EDGES, LOGS, Kernel, LogDir, Padding, Stride
 
 WORDS = {
-    "tensor": "numbers in a row, a table, a stack: 1, 2, 3 dimensions",
     "convolution": "sliding a kernel over an image, a sum at each stop",
     "kernel": "the small table of numbers that slides, often 3 x 3",
     "stride (of a kernel)": "how many pixels it moves from stop to stop",
     "padding (of an image)": "rows and columns of zeros laid round it first",
-    "channel": "one table of an image's numbers: red, green or blue, say",
     "filter": "one kernel for each channel; their outputs are added up",
-    "gradient": "how fast the loss (the error) grows with each number",
 }
 CHECK = "conv2d = F.conv2d (F is torch.nn.functional)"
 Named = dict[str, Tensor]

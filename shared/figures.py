@@ -140,6 +140,73 @@ def planes_figure(planes: dict[str, Tensor], edge: float = 2.5) -> Figure:
     return figure
 
 
+def show_developing(negative: Tensor, path: Tensor) -> dict[str, Figure]:
+    """What a photograph's negative (H, W) becomes as its loss goes downhill.
+
+    path: contrast, brightness and loss after each step (steps + 1, 3). Prints
+    some of it; returns figures of the pictures and of the way.
+    """
+    few = [0, 1, 2, 5, 20, len(path) - 1]
+    names = ("contrast", "brightness", "loss")
+    rows = zip(names, path[few].T.tolist(), strict=True)
+    cells = [(name, *(f"{n:.3g}" for n in row)) for name, row in rows]
+    console.table(["step", *map(str, few)], cells)
+    if path[-1, 2] > path[0, 2]:
+        console.say("The loss has grown: these steps are too large.")
+    made = {"negative": negative}
+    for step in few[1:]:
+        made[f"step {step}"] = path[step, 0] * negative + path[step, 1]
+    shown = ["negative", *(f"step {step}" for step in (1, 20, few[-1]))]
+    console.pictures({n: made[n] for n in shown}, "developing", width=18)
+    figure = Figure(figsize=(1.9 * len(made), 2.6), layout="constrained")
+    figure.suptitle("contrast * negative + brightness, 0 is black, 1 is white")
+    row = figure.subplots(1, len(made))
+    for axes, (name, picture) in zip(row, made.items(), strict=True):
+        axes.set_title(name)
+        axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    return {"developing": figure, "downhill": downhill_figure(negative, path)}
+
+
+def downhill_figure(negative: Tensor, path: Tensor) -> Figure:
+    """The loss of contrast and brightness, its gradients, and a path (S, 3)."""
+    figure = Figure(figsize=(7.5, 6), layout="constrained")
+    axes = figure.add_subplot(xlabel="contrast", ylabel="brightness")
+    axes.set_title(
+        "The loss over its two numbers, and the steps downhill\n"
+        "(arrows: against the gradient, the longer the larger it is)"
+    )
+
+    def losses(points: Tensor) -> Tensor:  # (..., 2) to (...)
+        made = points[..., :1] * negative.flatten() + points[..., 1:]
+        return ((made - (1 - negative).flatten()) ** 2).mean(-1)
+
+    x, y = torch.linspace(-1.5, 0.7, 89), torch.linspace(-0.2, 1.6, 73)
+    grid = torch.cartesian_prod(y, x).flip(1).view(len(y), len(x), 2)
+    heights = losses(grid)
+    levels = (heights.max() * torch.linspace(0, 1, 15) ** 2).tolist()
+    surface = axes.contourf(
+        *map(np.asarray, (x, y, heights)), levels, cmap="Blues"
+    )
+    figure.colorbar(surface, label="loss", format="%.2g")
+    some = grid[4::8, 4::8].reshape(-1, 2).requires_grad_()
+    losses(some).sum().backward()  # each loss is that of its own point alone
+    arrows = -some.grad / some.grad.norm(dim=1, keepdim=True).sqrt()
+    places = some.detach().T.numpy()
+    axes.quiver(
+        *places, *arrows.T.numpy(), angles="xy", color="grey", width=0.003
+    )
+    contrast, brightness = path[:, :2].nan_to_num().clamp(-9, 9).T.numpy()
+    axes.plot(contrast, brightness, ".-", color="tab:red", label="the path")
+    axes.plot(0, 0, "s", color="black", label="start: 0, 0")
+    axes.plot(
+        -1, 1, "*", color="black", markersize=12, label="the photo: -1, 1"
+    )
+    axes.set(xlim=(-1.5, 0.7), ylim=(-0.2, 1.6), aspect="equal")
+    axes.legend(loc="lower left")
+    return figure
+
+
 def kernels_figure(
     kernels: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Figure:
@@ -162,6 +229,85 @@ def kernels_figure(
         upper.set_axis_off()
         lower.set_axis_off()
     return figure
+
+
+def pictures_figure(
+    named: dict[str, Tensor], title: str, columns: int = 4
+) -> Figure:
+    """Images (H, W) or (3, H, W) in [0, 1], each under its name, row by row."""
+    rows = math.ceil(len(named) / columns)
+    size = (2.2 * columns, 2.4 * rows + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title)
+    for place, (name, image) in enumerate(named.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.set_title(name, parse_math=False, fontsize=9)
+        levels = image.permute(1, 2, 0) if image.dim() == 3 else image
+        axes.imshow(levels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    return figure
+
+
+def thumbnails(
+    dataset: torch.utils.data.Dataset, places: range
+) -> dict[str, Tensor]:
+    """Small images in [0, 1] of those places that there are, with labels."""
+    inside = range(max(0, places.start), min(places.stop, len(dataset)))
+    some = {place: dataset[place] for place in inside}
+    return {f"{i}: label {k}": thumbnail(x) for i, (x, k) in some.items()}
+
+
+def thumbnail(image: Tensor, edge: int = 64) -> Tensor:
+    """An image (3, H, W) uint8 as a square of at most edge pixels, in [0, 1].
+
+    It keeps its shape: what is missing to a square is black.
+    """
+    height, width = image.shape[1:]
+    scale = min(1, edge / max(height, width))
+    rows, columns = (max(1, round(scale * n)) for n in (height, width))
+    small = nn.functional.adaptive_avg_pool2d(image / 255, (rows, columns))
+    below, right = (max(rows, columns) - n for n in (rows, columns))
+    sides = right // 2, right - right // 2, below // 2, below - below // 2
+    return nn.functional.pad(small, sides)
+
+
+def strides_figure(views: dict[str, Tensor]) -> Figure:
+    """Tables (H, W) that read one storage, and their first steps in it.
+
+    Each box is a number of the storage; those that the table reads are green.
+    """
+    figure = Figure(figsize=(8, 2 * len(views)), layout="constrained")
+    figure.suptitle("The storage; what the table reads of it is green")
+    for place, (name, table) in enumerate(views.items(), start=1):
+        axes = figure.add_subplot(len(views), 1, place)
+        start, stride = table.storage_offset(), table.stride()
+        title = f"{name}: shape {tuple(table.shape)}, stride {stride}, "
+        axes.set_title(f"{title}offset {start}", loc="left")
+        count = table.untyped_storage().nbytes() // table.element_size()
+        axes.set(xlim=(-0.5, count + 1.5), ylim=(-1.1, 1.1))
+        axes.set_axis_off()
+        numbers = torch.arange(count)
+        read = numbers.as_strided(table.shape, stride, start).unique()
+        for number in numbers.tolist():
+            colour = "lightgreen" if number in read else "white"
+            box = {"boxstyle": "square,pad=0.6", "facecolor": colour}
+            axes.text(number, 0, number, ha="center", va="center", bbox=box)
+        _draw_step(axes, start, stride[0], "next row: stride[0] =")
+        _draw_step(axes, start, stride[1], "next column: stride[1] =")
+    return figure
+
+
+def _draw_step(axes: Axes, start: int, stride: int, said: str) -> None:
+    """An arrow from start to the next row, above, or column, below."""
+    side, colour = (1, "tab:red") if "row" in said else (-1, "tab:blue")
+    arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
+    arrow["connectionstyle"] = f"arc3,rad={-0.3 * side}"
+    ends = (start + stride, 0.35 * side), (start, 0.35 * side)
+    if stride:
+        axes.annotate("", *ends, arrowprops=arrow)
+    said += f" {stride}" if stride else " 0, the same place"
+    right = axes.get_xlim()[1]
+    axes.text(right, 0.6 * side, said, color=colour, ha="right")
 
 
 def confusion_matrix(

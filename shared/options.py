@@ -113,7 +113,11 @@ Limit = Annotated[
 ]
 Picture = Annotated[
     Path | None,
-    typer.Option("--image", metavar="PATH", help="A picture of your own."),
+    typer.Option(
+        "--image",
+        metavar="PATH",
+        help="A picture of your own; a large one is shrunk.",
+    ),
 ]
 Images = Annotated[
     str,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from lessons import LESSONS
 from shared.options import ROOT
@@ -77,11 +78,51 @@ def broken(function: Callable[..., Any], off: Callable[[Any], Any]) -> Any:
 
     def wrong(*args: Any, **options: Any) -> Any:
         result = function(*args, **options)
-        if isinstance(result, tuple):
-            return (*result[:-1], off(result[-1]))
-        return off(result)
+        if isinstance(function, type) and not isinstance(result, Dataset):
+            # an object: its first number is off
+            numbers = [n for n, v in vars(result).items() if type(v) is float]
+            value = torch.tensor(getattr(result, numbers[0]))
+            setattr(result, numbers[0], off(value).item())
+            return result
+        return spoiled(result, off)
 
     return wrong
+
+
+def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
+    """Of a tuple, list or dictionary the last is changed; nothing stays so.
+
+    A dictionary of words is changed in its keys.
+    """
+    if isinstance(result, tuple | list):
+        last = (spoiled(part, off) for part in result[-1:])
+        return type(result)([*result[:-1], *last])
+    if isinstance(result, bytes):
+        numbers = torch.tensor([*result], dtype=torch.uint8)
+        return bytes(off(numbers).byte().tolist())
+    if isinstance(result, dict):
+        if all(isinstance(value, str) for value in result.values()):
+            return {spoiled(key, off): value for key, value in result.items()}
+        *_, name = result
+        return {**result, name: spoiled(result[name], off)}
+    if isinstance(result, Dataset):
+        return SpoiledDataset(result, off)
+    if isinstance(result, int):
+        return off(torch.tensor(result)).item()
+    return result if result is None else off(result)
+
+
+class SpoiledDataset(Dataset):
+    """A Dataset whose labels, or whole examples, are spoiled by off."""
+
+    def __init__(self, dataset: Dataset, off: Callable[[Any], Any]) -> None:
+        self.dataset, self.off = dataset, off
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return spoiled(self.dataset[index], self.off)
 
 
 def test_every_hint_is_a_sentence():

@@ -1,16 +1,23 @@
 """What a learner sees: TensorBoard on logs of real runs, in a real browser."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+import tensorboard_data_server
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -34,25 +41,48 @@ def logdir(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def address(logdir, tmp_path_factory):
-    """The address of a TensorBoard on those logs."""
-    said = tmp_path_factory.mktemp("tensorboard") / "said"
-    tensorboard = [sys.executable, "-m", "tensorboard.main"]
-    command = [*tensorboard, "--logdir", str(logdir), "--port", "0"]
-    with said.open("w") as file:
-        server = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT
-        )
-    found = None
-    while not found:
-        assert server.poll() is None, said.read_text()
-        words, start = said.read_text().split(), "http://localhost"
-        found = [word for word in words if word.startswith(start)]
+@contextmanager
+def tensorboard(logdir: Path, *options: str) -> Iterator[str]:
+    """The address of a TensorBoard, started as the README says."""
+    program = shutil.which("tensorboard", path=Path(sys.executable).parent)
+    command = [program, "--logdir", logdir.name, "--port", "0", *options]
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        with said.open("w") as file:
+            output = {"stdout": file, "stderr": subprocess.STDOUT}
+            server = subprocess.Popen(command, cwd=logdir.parent, **output)
+        try:
+            yield _address(server, said)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _address(server: subprocess.Popen, said: Path) -> str:
+    """Wait until a server has said where it can be reached."""
+    while True:
+        words = said.read_text().split()
+        assert server.poll() is None, words
+        for word in words:
+            if word.startswith("http://localhost"):
+                return word
         time.sleep(0.1)
-    yield found[0]
-    server.terminate()
-    server.wait()
+
+
+@pytest.fixture(scope="module")
+def address(logdir):
+    with tensorboard(logdir) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The logs of tensorboard-demo, which has every kind of entry."""
+    folder = tmp_path_factory.mktemp("logs")
+    words = ("tensorboard-demo", "--logdir", str(folder))
+    command = [sys.executable, "cli.py", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +139,15 @@ def look_until(browser, *words: str, pictures: int = 0) -> Image.Image:
     raise AssertionError(f"not seen: {missing}, pictures: {widths}, in {text}")
 
 
+def colourful(screenshot: Image.Image, box: tuple[int, ...]) -> int:
+    """How many pixels of a part of it are of a vivid colour."""
+    part = screenshot.convert("RGB").crop(box)
+    colours = part.getcolors(part.width * part.height)
+    return sum(
+        count for count, colour in colours if max(colour) - min(colour) > 40
+    )
+
+
 def test_scalars_are_drawn_as_curves_with_the_values_of_the_run(
     browser, address, logdir
 ):
@@ -120,12 +159,7 @@ def test_scalars_are_drawn_as_curves_with_the_values_of_the_run(
         browser.get(f"{address}?{filters}#timeseries")
         value = f"{float(last[column]):.4f}".rstrip("0")
         screenshot = look_until(browser, f"{group}/val", value)
-        chart = screenshot.convert("RGB").crop((250, 250, 700, 600))
-        colours = chart.getcolors(chart.width * chart.height)
-        vivid = [
-            count for count, colour in colours if max(colour) - min(colour) > 40
-        ]
-        assert sum(vivid) > 100, "no coloured curve in sight"
+        assert colourful(screenshot, (250, 250, 700, 600)) > 100
 
 
 def test_images_are_shown(browser, address):
@@ -148,3 +182,56 @@ def test_the_runs_are_listed_by_lesson_and_time(address, logdir):
         runs = response.read().decode()
     for run in logdir.glob("*/*"):
         assert f"{run.parent.name}/{run.name}" in runs
+
+
+def test_every_kind_of_entry_of_tensorboard_demo_is_shown(browser, demo):
+    with tensorboard(demo) as address:
+        for tab, shown in {
+            "scalars": ("tag:line/y", "tag:lines"),
+            "histograms": ("tag:numbers",),
+            "text": ("Atext,withboldwords:yistwicex.",),
+        }.items():
+            browser.get(f"{address}#{tab}")
+            browser.refresh()
+            screenshot = look_until(browser, *shown)
+            if tab != "text":
+                assert colourful(screenshot, (360, 200, 900, 420)) > 100
+        browser.get(f"{address}#images")
+        browser.refresh()
+        look_until(browser, "figure", "greys", "images", "roof", pictures=3)
+        browser.execute_script(OPEN_GROUPS)
+        tags = [f"tag:images/{name}" for name in ("chw", "grid", "hwc")]
+        look_until(browser, "tag:figure", *tags, "tag:roof", pictures=9)
+
+
+def test_of_two_runs_in_a_folder_one_is_forgotten_or_a_zigzag_drawn(demo):
+    (run,) = demo.glob("*/*/mistakes/both")
+    run = urllib.parse.quote(run.relative_to(demo).as_posix())
+    first, second = [[0, 0], [1, 1], [2, 2]], [[0, 0], [1, 3], [2, 6]]
+    path = f"data/plugin/scalars/scalars?run={run}&tag=y"
+    for options in ((), ("--load_fast=false",)):
+        fast = not options and tensorboard_data_server.server_binary()
+        with tensorboard(demo, *options) as address:
+            points = wait_for_points(address + path, last=[2, 6])
+        seen = [[step, value] for _, step, value in points]
+        assert seen == (second if fast else first + second)
+
+
+def wait_for_points(address: str, last: list[float]) -> list[list[float]]:
+    """A curve's points (time, step, value), once TensorBoard has read them."""
+    for _ in range(60):
+        try:
+            with urllib.request.urlopen(address) as response:
+                points = json.load(response)
+            if points and points[-1][1:] == last:
+                return points
+        except urllib.error.HTTPError:
+            pass  # there is no such run yet
+        time.sleep(0.5)
+    raise AssertionError(f"nothing that ends with {last} at {address}")
+
+
+def test_a_wrong_folder_shows_no_dashboards_and_no_error(browser, tmp_path):
+    with tensorboard(tmp_path / "log") as address:
+        browser.get(address)
+        look_until(browser, "Nodashboardsareactive")

@@ -60,11 +60,11 @@ def _sets(source: str) -> tuple[ImageSet, ImageSet | None, ImageSet | None]:
         train, test = photo_digits()
         return train, None, test
     if source == "cifar10":
-        return _cifar10(train=True), None, _cifar10(train=False)
+        return cifar10(train=True), None, cifar10(train=False)
     return image_folder(Path(source), DATA / "cache")
 
 
-def _cifar10(train: bool) -> ImageSet:
+def cifar10(train: bool) -> ImageSet:
     from torchvision.datasets import CIFAR10  # here: importing it takes seconds
 
     try:

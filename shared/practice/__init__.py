@@ -1,4 +1,5 @@
 """What the learner writes.
 
-cases    the calls that judge it, and what each of them must give
+cases     the calls that judge it, and what each of them must give
+programs  random little calculations, for what somebody wrote for gradients
 """

@@ -9,7 +9,7 @@ def test_the_course_explains_no_term_twice_and_each_in_a_line():
     entries = glossary(ROOT / "lessons", LESSONS)
     for lesson in {entry.lesson for entry in entries}:
         own = [entry for entry in entries if entry.lesson == lesson]
-        assert 2 <= len(own) <= 8, lesson
+        assert 2 <= len(own) <= 12, lesson
         longest = max(len(entry.term) for entry in own)
         assert all(longest + len(e.meaning) <= 77 for e in own), lesson
 

@@ -5,10 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 
-from shared.datasets.pictures import MOST, as_rgb, load_picture
+from shared.datasets.embedded import photograph
+from shared.datasets.pictures import (
+    MOST,
+    as_rgb,
+    load_picture,
+    own_or_photograph,
+    shrunk,
+)
 
 RED = (204, 0, 51)  # which a palette has, too
 NO_SUCH_FILE = {("CMYK", "png"), ("CMYK", "bmp"), ("CMYK", "gif"),
@@ -113,3 +121,45 @@ def test_what_is_no_picture_ends_with_one_sentence(
     assert str(path) in problem
     assert said in problem
     assert next_step.startswith("Next: ")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((3, 427, 640), (3, 16, 24)),
+        ((640, 427), (24, 16)),
+        ((1, 900), (1, 24)),
+        ((3, 900, 1), (3, 24, 1)),
+        ((3, 5, 4), (3, 5, 4)),  # small ones stay as they are
+    ],
+)
+def test_shrunk_keeps_the_form_and_averages(size, expected):
+    image = torch.rand(size)
+    small = shrunk(image, 24)
+    assert small.shape == expected
+    torch.testing.assert_close(
+        shrunk(torch.ones(size), 24), torch.ones(expected)
+    )
+    if size == expected:
+        assert torch.equal(small, image)
+
+
+def test_a_picture_of_one_s_own_or_the_embedded_photograph(tmp_path):
+    china = own_or_photograph(None, "china")
+    assert china.shape == (427, 640, 3)
+    assert china.dtype == torch.uint8
+    assert torch.equal(china / 255, photograph("china").permute(1, 2, 0))
+    path = save(Image.new("RGB", (3, 2), RED), tmp_path / "own.png")
+    own = own_or_photograph(path, "china")
+    assert own.tolist() == [[[*RED]] * 3] * 2
+
+
+def test_a_picture_that_is_too_narrow_is_refused(tmp_path, capsys):
+    for size, right in (((16, 1), True), ((17, 1), False), ((1, 17), False)):
+        path = save(Image.new("RGB", size), tmp_path / "narrow.png")
+        if right:
+            assert own_or_photograph(path, "china").shape == (1, 16, 3)
+            continue
+        with pytest.raises(typer.Exit):
+            own_or_photograph(path, "china")
+        assert "17 times as long as wide" in capsys.readouterr().err

@@ -1,0 +1,240 @@
+"""Tensors: one row of numbers, read in many ways.
+
+A tensor is a grid of numbers: a row, a table, several tables. In memory
+they stand in one long row, the storage. Row i, column j of a table, both
+counted from 0, is in the storage at the place
+    offset + i * stride[0] + j * stride[1]
+Its first number is at offset. The next row is stride[0] places on, the
+next column stride[1]. To exchange rows and columns or to take a slice,
+PyTorch moves no number: it only takes another offset, shape and stride.
+
+    python cli.py tensor-demo --step
+"""
+
+import torch
+import typer
+from torch import Tensor
+from torchvision.transforms.functional import to_tensor
+
+from shared import console
+from shared.board import board
+from shared.datasets.pictures import own_or_photograph, shrunk
+from shared.figures import pictures_figure, strides_figure
+from shared.options import LOGS, LogDir, Picture
+
+WORDS = {
+    "tensor": "a grid of numbers; a row has 1 dimension, a table has 2",
+    "shape": "its size in each dimension; (2, 3): 2 rows, 3 columns",
+    "dtype": "the kind of its numbers, such as float32 or uint8",
+    "float32": "a number with a point, kept to about seven digits",
+    "uint8": "a whole number from 0 to 255",
+    "device": "whose memory holds it: cpu, or cuda, a graphics card",
+    "N C H W": "images, channels, height (rows), width (columns)",
+    "channel": "one table of an image's numbers: red, green or blue, say",
+    "view": "a tensor that reads another one's storage, not a copy",
+    "contiguous": "row by row, its numbers are neighbours in the storage",
+    "stride (of a tensor)": "places to the next row, to the next column",
+    "broadcasting": "stretching sizes of 1 until two shapes are equal",
+}
+NUMBERS = torch.arange(6)
+TABLE = NUMBERS.view(2, 3)
+VIEWS = {"TABLE": TABLE, "TABLE.T": TABLE.T, "TABLE[:, 1:]": TABLE[:, 1:],
+         "TABLE[:, 2:].expand(2, 3)": TABLE[:, 2:].expand(2, 3)}  # fmt: skip
+COLUMN, ROW = torch.tensor([[10], [20]]), torch.tensor([1, 2, 3])
+
+
+# ---- By hand ----------------------------------------------------------------
+def as_strided(
+    storage: Tensor, shape: tuple, stride: tuple, offset: int
+) -> Tensor:
+    """Read a table off the storage, number by number."""
+    out = torch.zeros(shape, dtype=storage.dtype)
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            out[i, j] = storage[offset + i * stride[0] + j * stride[1]]
+    return out
+
+
+def broadcast_shapes(a: tuple, b: tuple) -> tuple | None:
+    """The shape of the sum of two tensors; None if theirs don't fit."""
+    length = max(len(a), len(b))
+    a = (1,) * (length - len(a)) + a  # right-aligned: ones go in front
+    b = (1,) * (length - len(b)) + b
+    if any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
+        return None
+    return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
+
+
+def pictures_of(photo: Tensor) -> dict[str, Tensor]:
+    """photo: (H, W, C) of uint8. Pictures: float32, from 0 to 1."""
+    image = photo.permute(2, 0, 1).float() / 255  # C H W
+    return {
+        "image": image,
+        "crop": image[:, len(photo) // 2 :],  # the lower half of the rows
+        "flip": image.flip(2),  # dimension 2: the columns
+        "grey": image.mean(0),  # the mean over dimension 0: the channels
+        "red": image[0],  # channel 0
+        "by view": photo.view(image.shape) / 255,
+    }
+
+
+# ---- Mistakes ---------------------------------------------------------------
+def wrong_row() -> Tensor:
+    """No view reads these six as one row. They are 0 3 1 4 2 5: 3 places on,
+    then 2 back, but a dimension has one stride, for all of its steps. (The
+    error says size for shape, and subspace for a run with one stride.)"""
+    return TABLE.T.view(6)
+
+
+def right_row() -> Tensor:
+    """reshape, as the error says: a view where one is possible, else a copy."""
+    return TABLE.T.reshape(6)
+
+
+def wrong_crop() -> Tensor:
+    """The image has changed, too. A slice is a view, and += writes into the
+    storage that both read. (A slice of a Python list is a copy.)"""
+    image = torch.zeros(2, 3)
+    crop = image[:, 1:]
+    crop += 1  # brighter
+    return image
+
+
+def right_crop() -> Tensor:
+    """clone() copies the numbers into a storage of their own."""
+    image = torch.zeros(2, 3)
+    crop = image[:, 1:].clone()
+    crop += 1
+    return image
+
+
+def wrong_guesses() -> Tensor:
+    """Three numbers minus three are nine. Every guess is right, so you expect
+    three zeros. But (3,) and (3, 1) broadcast to (3, 3), with no error, and
+    the mean of the squares is not 0 but 12 / 9: all guesses seem bad."""
+    guesses = torch.tensor([1.0, 2, 3])
+    return guesses - torch.tensor([[1.0], [2], [3]])  # minus the truths
+
+
+def right_guesses() -> Tensor:
+    """give both one shape. The assert stops the program where they differ."""
+    guesses = torch.tensor([1.0, 2, 3])
+    truths = torch.tensor([[1.0], [2], [3]]).view(3)
+    assert guesses.shape == truths.shape
+    return guesses - truths
+
+
+# ---- The lesson -------------------------------------------------------------
+def show_storage() -> None:
+    console.section("Six numbers, read in four ways")
+    console.say(
+        "NUMBERS = torch.arange(6), whole numbers (int64), has the storage "
+        "0 1 2 3 4 5: each tells its own place. TABLE = NUMBERS.view(2, 3) "
+        "reads it as 2 rows of 3, so its stride is (3, 1). Three more views: "
+        ".T exchanges rows and columns, [:, 1:] leaves column 0 out, "
+        ".expand(2, 3) reads one column three times."
+    )
+    console.code(as_strided)
+    console.ask("What are the strides and offsets of these three?")
+    named, ours = {}, {}
+    for name, view in VIEWS.items():
+        stride, offset = view.stride(), view.storage_offset()
+        named[f"{name}\nstride {stride}\noffset {offset}"] = view
+        ours[name] = as_strided(NUMBERS, view.shape, stride, offset)
+    console.matrices(named)
+    console.say(
+        "Row 2, column 1 of TABLE.T is at 0 + 2*1 + 1*3 = 5. [:, 1:] begins "
+        "one place later. With stride 0 the next column is in the same place. "
+        "Only TABLE is contiguous: TABLE.T, row by row, is 0 3 1 4 2 5. "
+        "Numbers that are only read must agree with PyTorch's exactly:"
+    )
+    console.agrees("as_strided = PyTorch's four tensors", ours, VIEWS, 0)
+
+
+def show_broadcasting() -> None:
+    console.section("Two shapes become one")
+    console.matrices({"COLUMN, (2, 1)": COLUMN, "ROW, (3,)": ROW.view(1, 3)})
+    console.ask("What shape has COLUMN + ROW, and what are its numbers?")
+    console.matrices({"COLUMN + ROW, (2, 3)": COLUMN + ROW})
+    console.say(
+        "Broadcasting: write both shapes right-aligned; a 1 is stretched.\n"
+        "    COLUMN  2  1\n"
+        "    ROW        3    what is missing on the left counts as 1\n"
+        "    sum     2  3    sizes that differ, none of them 1: an error\n"
+        "Nothing is copied: a stride of 0 stretches. COLUMN.expand(2, 3) has "
+        "stride (1, 0) and ROW.expand(2, 3) has (0, 1). So, by hand:"
+    )
+    console.code(broadcast_shapes)
+    shape = broadcast_shapes((2, 1), (3,))
+    column = as_strided(COLUMN.view(2), shape, (1, 0), 0)
+    total = column + as_strided(ROW, shape, (0, 1), 0)
+    console.agrees("the sum, stretched by hand", total, COLUMN + ROW, 0)
+
+
+def check_at_random() -> None:
+    numbers, ours, theirs = torch.randn(20), {}, {}
+    for n in range(1000):
+        h, w, down, right, offset = torch.randint(1, 4, (5,)).tolist()
+        layout = (h, w), (down - 1, right - 1), offset
+        ours[f"table {n}"] = as_strided(numbers, *layout)
+        theirs[f"table {n}"] = numbers.as_strided(*layout)
+        a, b = (h, 1, down)[n % 3 :], (1, w, down)[n % 2 :]  # these fit
+        ours[n] = torch.tensor(broadcast_shapes(a, b))
+        theirs[n] = torch.tensor(torch.broadcast_shapes(a, b))
+    console.agrees("both, 1,000 random cases that fit", ours, theirs, 0)
+
+
+def show_photograph(photo: Tensor) -> dict[str, Tensor]:
+    console.section("A photograph as a tensor")
+    console.say(
+        "torch.from_numpy(np.array(PIL.Image.open(PATH).convert('RGB'))) makes "
+        "a tensor of a file: (H, W, C) in uint8. photo is one, "
+        f"{tuple(photo.shape)}, device {photo.device}, stride "
+        f"{photo.stride()}: the formula has a term for each dimension. photo"
+        f"[0, 0], its first pixel, is {photo[0, 0].tolist()}: red, green, "
+        "blue. To learn from images you mostly need (N, C, H, W) in float32. "
+        "(In uint8, 200 + 100 is 300 - 256 = 44, without an error.)"
+    )
+    console.code(pictures_of)
+    pictures, theirs = pictures_of(photo), to_tensor(photo.numpy())
+    console.agrees("image = torchvision's", pictures["image"], theirs, 0)
+    console.ask("by view has the shape of image. What does it look like?")
+    small = {name: shrunk(p, 24) for name, p in pictures.items()}
+    console.pictures(small, "pictures", width=24)
+    console.say(
+        "permute exchanged the strides, as .T does. by view kept the order of "
+        "photo's storage, pixel after pixel, so its channel 0 is the upper "
+        "third of the photograph, in all its colours; and no error said so. "
+        "torch.stack([image, image]) has shape (N, C, H, W), with N = 2."
+    )
+    return pictures
+
+
+def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
+    """Read a row of numbers as tables, a photo as a tensor."""
+    photo = own_or_photograph(image, "flower")
+    console.opening(__doc__)
+    console.words(WORDS)
+    show_storage()
+    show_broadcasting()
+    check_at_random()
+    pictures = show_photograph(photo)
+    console.mistakes(__name__, raises=RuntimeError)
+    console.remember(
+        "image = photo.permute(2, 0, 1).float() / 255  # H W C to C H W",
+        "crop = image[:, :100].clone()  # a slice alone is a view of image",
+        "assert guesses.shape == truths.shape  # or they may broadcast",
+    )
+    console.say(
+        "Exercise: which shape and stride read 0 1 2, 1 2 3, 2 3 4 and 3 4 5 "
+        "off NUMBERS? Try torch.arange(6).as_strided(shape, stride) in python."
+    )
+    with board("tensor-demo", logdir, "IMAGES: strides, pictures") as writer:
+        writer.add_figure("strides", strides_figure(VIEWS))
+        named = {f"{n}, {tuple(p.shape)}": p for n, p in pictures.items()}
+        writer.add_figure("pictures", pictures_figure(named, "One photo", 3))
+    console.next_lesson(__name__)
+
+
+if __name__ == "__main__":
+    typer.run(run)

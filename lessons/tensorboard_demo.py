@@ -1,0 +1,240 @@
+"""Curves and pictures in the browser: TensorBoard.
+
+Your program tells a SummaryWriter what it finds out while it runs:
+    writer.add_scalar(tag, value, step)
+is a point of the curve named tag: step is its x, value its y. The writer
+appends it to a file. TensorBoard, another program, reads the file, even
+while yours still runs, and draws it in your browser. What goes wrong
+between the two is easy to understand once you have read such a file.
+
+    python cli.py tensorboard-demo --step
+"""
+
+from pathlib import Path
+
+import torch
+import typer
+from tensorboard.compat.proto.event_pb2 import Event
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from shared import console
+from shared.board import board
+from shared.datasets.embedded import digits
+from shared.datasets.pictures import own_or_photograph
+from shared.events import Entries, entries, picture, raw_events, runs_below
+from shared.figures import curves_figure
+from shared.options import LOGS, LogDir, Picture
+
+WORDS = {
+    "event file": "what a SummaryWriter writes and TensorBoard reads",
+    "tag": "the name of a curve or of a picture, such as line/y",
+    "scalar": "a single number; one for each step makes a curve",
+    "run": "a folder with event files; a new one each time a program starts",
+}
+TABS = {"image": "IMAGES", "histogram": "HISTOGRAMS", "text": "TEXT"}
+LOOK = "SCALARS (smoothed by 0.6: set that to 0), IMAGES, HISTOGRAMS, TEXT"
+
+
+# ---- By hand ----------------------------------------------------------------
+def records(content: bytes) -> list[bytes]:
+    """The events in an event file, without their lengths and checksums."""
+    found, start = [], 0
+    while start + 12 <= len(content):  # 8 bytes of length, 4 of checksum
+        length = int.from_bytes(content[start : start + 8], "little")
+        end = start + 12 + length
+        if end + 4 > len(content):  # it is still being written, or cut off
+            break
+        found.append(content[start + 12 : end])
+        start = end + 4  # the next record begins behind this one's checksum
+    return found
+
+
+def curve(content: bytes, tag: str) -> Tensor:
+    """The points (step, value) of one scalar, in the file's order: (N, 2)."""
+    points = []
+    for record in records(content):
+        event = Event.FromString(record)
+        for entry in event.summary.value:  # none in a file's first record
+            if entry.tag == tag:
+                points.append((event.step, entry.simple_value))
+    return torch.tensor(points).reshape(-1, 2)  # without points: (0, 2)
+
+
+# ---- Mistakes ---------------------------------------------------------------
+def wrong_again(folder: Path) -> Entries:
+    """Two runs share a folder: one curve. Where it goes back to step 0, the
+    fast reader of TensorBoard forgets the first run; the slow one zigzags."""
+    write_line(folder / "both", factor=1)
+    write_line(folder / "both", factor=3)  # changed, and started again
+    return entries(folder / "both")
+
+
+def right_again(folder: Path) -> list[Entries]:
+    """a folder for each run. Each has its curve, and its colour."""
+    write_line(folder / "factor 1", factor=1)
+    write_line(folder / "factor 3", factor=3)
+    return [entries(folder / "factor 1"), entries(folder / "factor 3")]
+
+
+def wrong_roof(folder: Path, roof: Tensor) -> bool:
+    """add_image wants (C, H, W), so it takes the first 160 for channels: that
+    is the 160 in the error. The pixels of a file come as (H, W, C)."""
+    with SummaryWriter(folder / "roof") as writer:
+        writer.add_image("roof", roof)  # (160, 160, 3)
+    return picture(folder / "roof", "roof").equal(roof)
+
+
+def right_roof(folder: Path, roof: Tensor) -> bool:
+    """say in which order the dimensions are, or change it with permute. (With
+    reshape there is no error either, but the picture is torn to pieces.)"""
+    with SummaryWriter(folder / "whole") as writer:
+        writer.add_image("roof", roof, dataformats="HWC")
+    return picture(folder / "whole", "roof").equal(roof)
+
+
+def wrong_greys(folder: Path) -> Tensor:
+    """Three of four pixels are white. All dtypes but uint8 should go from 0,
+    black, to 1, white: they are multiplied by 255, then cut off at 255."""
+    greys = torch.tensor([[0.0, 64, 128, 255]])
+    with SummaryWriter(folder / "white") as writer:
+        writer.add_image("greys", greys, dataformats="HW")
+    return picture(folder / "white", "greys")[..., 0]  # red
+
+
+def right_greys(folder: Path) -> Tensor:
+    """divide by 255 what goes from 0 to 255, or make it uint8."""
+    greys = torch.tensor([[0.0, 64, 128, 255]]) / 255
+    with SummaryWriter(folder / "greys") as writer:
+        writer.add_image("greys", greys, dataformats="HW")
+    return picture(folder / "greys", "greys")[..., 0]  # red
+
+
+def wrong_end(folder: Path) -> Entries:
+    """The picture is not there yet. A second thread writes it meanwhile. If the
+    program ended here, the picture would be lost."""
+    writer = SummaryWriter(folder / "end")
+    writer.add_image("noise", torch.rand(3, 400, 400))
+    return entries(folder / "end")
+
+
+def right_end(folder: Path) -> Entries:
+    """with closes the writer, which waits until all is written. Where there is
+    no with, in a notebook say, writer.flush() waits, too."""
+    with SummaryWriter(folder / "closed") as writer:
+        writer.add_image("noise", torch.rand(3, 400, 400))
+    return entries(folder / "closed")
+
+
+def wrong_logdir(folder: Path) -> list[str]:
+    """No run is found. The page says "No dashboards are active", and waits."""
+    return runs_below(folder / "log")  # as tensorboard --logdir does
+
+
+def right_logdir(folder: Path) -> list[str]:
+    """--logdir must be a folder above the runs, seen from where you stand."""
+    return runs_below(folder)
+
+
+def write_line(run: Path, factor: int) -> None:
+    with SummaryWriter(run) as writer:
+        for x in range(3):
+            writer.add_scalar("y", factor * x, x)
+
+
+# ---- The lesson -------------------------------------------------------------
+def show_paper_case(run: Path) -> None:
+    console.section('A case for paper: what add_scalar("y", 6, 3) writes')
+    with SummaryWriter(run) as writer:
+        writer.add_scalar("y", 6, 3, walltime=0)  # no time of day: shorter
+    (path,) = run.iterdir()
+    content, record = path.read_bytes(), path.read_bytes()[-30:]
+    rows = [
+        (record[:8].hex(" "), f"the event's length, {record[0]}"),
+        (record[8:12].hex(" "), "a checksum of it, to notice damage"),
+        (record[12:-4].hex(" "), f"the event: step {record[13]}, tag, value"),
+        (record[-4:].hex(" "), "a checksum of it"),
+    ]
+    console.table(["bytes, in hexadecimal", "what they are"], rows)
+    console.say(
+        f"{record[20]:x} is the tag {chr(record[20])}. The value, 6, is last:"
+    )
+    six = torch.tensor([*record[-8:-4]], dtype=torch.uint8).view(torch.float32)
+    console.agrees("00 00 c0 40 as a float32 = 6", six, torch.tensor([6]), 0)
+    console.code(records)
+    console.ask("How many records has the file of this one point?")
+    ours, theirs = records(content), raw_events(path)
+    kind = Event.FromString(ours[0]).file_version
+    console.say(f"{len(ours)}: the first names only the kind of file, {kind}.")
+    pair = [torch.tensor([*b"".join(events)]) for events in (ours, theirs)]
+    console.agrees("records = TensorBoard's own reader", *pair, 0)
+
+
+def write_all(writer: SummaryWriter, photo: Tensor, images: Tensor) -> None:
+    for x in range(100):
+        writer.add_scalar("line/y", 2 * x, x)
+        writer.add_scalars("lines", {"x": x, "2x": 2 * x, "3x": 3 * x}, x)
+    writer.add_image("images/hwc", photo, dataformats="HWC")
+    writer.add_image("images/chw", photo.permute(2, 0, 1))
+    writer.add_images("images/grid", images)  # (20, 1, 28, 28)
+    for step in range(5):  # a thousand random numbers, most near step
+        writer.add_histogram("numbers", torch.randn(1000) + step, step)
+    x = torch.arange(100)
+    writer.add_figure("figure", curves_figure(x, {"2x": 2 * x}, "x", "y"))
+    writer.add_text("note", "A text, with **bold** words: *y* is twice *x*.")
+
+
+def show_everything(writer: SummaryWriter, photo: Tensor) -> None:
+    console.section("Everything that a writer can take")
+    console.code(write_all)
+    console.ask("How many entries will line/y have? And images/grid?")
+    run, (train, _) = Path(writer.log_dir), digits(28)
+    write_all(writer, photo, train.images[:20])
+    writer.flush()  # wait until all is in the file
+    found = entries(run)
+    rows = [(t, len(e), TABS.get(e[0][1], "SCALARS")) for t, e in found.items()]
+    console.table(["tag", "entries", "tab in TensorBoard"], rows)
+    (path,) = run.glob("*tfevents*")
+    pair = curve(path.read_bytes(), "line/y"), torch.tensor(found["line/y"])
+    console.agrees("curve by hand, line/y = TensorBoard's", *pair, 0)
+    console.pictures({"images/chw": photo.permute(2, 0, 1) / 255}, "images/chw")
+    height, width, _ = picture(run, "images/grid").shape
+    others = ", ".join(sorted(path.name for path in run.glob("lines*")))
+    console.say(
+        f"images/hwc came as {tuple(photo.shape)}, images/chw with 3 in front. "
+        f"20 images of 28 x 28 became one picture of {height} x {width}, eight "
+        "in a row. A histogram counts its numbers, range by range. The tag "
+        "lines is missing: a run has one curve under a tag, so add_scalars "
+        f"made a run, a folder in ours, for each: {others}. A program that "
+        "trains a network calls add_scalar at each step, and you watch."
+    )
+
+
+def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
+    """Draw curves in TensorBoard, and read its file."""
+    torch.manual_seed(0)
+    console.opening(__doc__)
+    console.words(WORDS)
+    photo = own_or_photograph(image, "china")
+    roof = own_or_photograph(None, "china")[20:180, 120:280]
+    with board("tensorboard-demo", logdir, LOOK) as writer:
+        folder = Path(writer.log_dir)
+        show_paper_case(folder / "paper")
+        show_everything(writer, photo)
+        given = {"folder": folder / "mistakes", "roof": roof}
+        console.mistakes(__name__, raises=TypeError, **given)
+        console.remember(
+            "import time; from torch.utils.tensorboard import SummaryWriter",
+            'with SummaryWriter(f"logs/{time.time():.0f}") as writer:',
+            '    writer.add_scalar("y", 6, 3)  # tensorboard --logdir logs',
+        )
+        console.say(
+            "Exercise: write image_grid(images, columns), which lays images "
+            "(N, 3, H, W) in rows. Try 1, 8 and 20 random ones: it equals "
+            "torchvision.utils.make_grid(images, columns, padding=0)."
+        )
+    console.next_lesson(__name__)
+
+
+if __name__ == "__main__":
+    typer.run(run)

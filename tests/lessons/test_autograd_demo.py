@@ -1,0 +1,228 @@
+"""autograd-demo: Value against autograd, its mistakes, and what it says."""
+
+import inspect
+import re
+from fractions import Fraction
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lessons import autograd_demo as lesson
+from lessons.exercises import autograd_demo as exercise
+from shared.datasets.embedded import photograph
+from shared.models import CifarNet
+from shared.practice import programs
+from shared.practice.cases import judge
+
+
+def test_a_thousand_random_programs_agree_with_autograd_and_small_changes():
+    for seed in range(1000):
+        case = programs.at_random(seed, steps=3 + seed % 6)
+        ours = programs.walk(case, lesson.Value)
+        theirs = programs.walk(case, programs.leaf)
+        y = programs.run(case[0], map(lesson.Value, case[1]))["y"].number
+        size = max(1.0, abs(y), *map(abs, theirs))
+        assert ours == pytest.approx(theirs, rel=1e-12, abs=1e-12 * size)
+        near = programs.nudge(case)
+        assert near == pytest.approx(theirs, rel=1e-3, abs=1e-3 * size), case
+
+
+def test_programs_stay_off_relu_s_corner_and_each_line_matters():
+    lengths = {program.count(";") + 1 for program, _ in programs.some(100)}
+    assert lengths == {3, 4, 5, 6, 7}
+    for program, inputs in programs.some(100):
+        names = programs.run(program, map(lesson.Value, inputs))
+        reached = names["y"].visit([])
+        for name, value in names.items():
+            assert name in "abc" or value in reached
+            corner = len(value.parents) == 1 and value.parents[0][0].number == 0
+            assert not corner
+
+
+def test_at_relu_s_corner_autograd_says_0_and_small_changes_a_half():
+    case = ("y = a.relu()", [0.0, 0.0, 0.0])
+    assert programs.walk(case, programs.leaf)[0] == 0
+    assert programs.walk(case, lesson.Value)[0] == 0
+    assert programs.nudge(case)[0] == pytest.approx(0.5)
+
+
+def test_the_exercise_s_programs_are_exact_in_any_order():
+    for seed in range(30):
+        case = programs.at_random(seed, steps=3 + seed % 5)
+        assert max(map(abs, programs.walk(case, programs.leaf))) < 2**53
+        values = programs.run(case[0], map(lesson.Value, case[1])).values()
+        assert max(abs(value.number) for value in values) < 2**53
+
+
+@pytest.mark.parametrize(
+    ("line", "mutant"),
+    [
+        ("(self, 1.0), (other, 1.0)", "(self, 1.0), (self, 1.0)"),
+        ("(self, other.number), (other, self.number)",
+         "(self, self.number), (other, other.number)"),
+        ("self.number > 0", "self.number >= 0"),
+        ("max(self.number, 0.0)", "self.number"),
+        ("value.grad += arrived", "value.grad = arrived"),
+        ("arrived[parent] += ", "arrived[parent] = "),
+        ("| {self: 1.0}", "| {self: 2.0}"),
+        ("arrived[value] * local", "arrived[value]"),
+        ("arrived[value] * local", "value.grad * local"),
+        ("in reversed(order)", "in order"),
+        ("in reversed(order)", "in [self, *reversed(order[:-1])][::-1]"),
+        ("            order.append(self)", "            order.insert(0, self)"),
+    ],
+)  # fmt: skip
+def test_the_cases_refuse_one_wrong_word_in_value(line, mutant):
+    source = inspect.getsource(lesson.Value)
+    assert source.count(line) == 1
+    exec(source.replace(line, mutant), names := {})
+    with pytest.raises(AssertionError):
+        judge(names["Value"], exercise.Value)
+
+
+def test_mistakes_fail_and_their_mends_work():
+    assert lesson.wrong_twice() == 8
+    assert lesson.right_twice() == 4
+    assert lesson.wrong_square() == 2
+    assert lesson.right_square() == 4
+
+
+def test_detach_loses_the_path_that_item_loses_as_it_says():
+    a = torch.tensor(2.0, requires_grad=True)
+    (a * a.detach()).backward()
+    assert a.grad == 2
+
+
+def test_pytorch_refuses_to_overwrite_a_leaf_as_develop_says():
+    source = inspect.getsource(lesson.develop)
+    line = next(n for n in source.splitlines() if "torch.no_grad()" in n)
+    noted = source.replace(line, line.split("with")[0] + "if True:")
+    exec(noted, names := dict(vars(lesson)))
+    with pytest.raises(RuntimeError, match="a leaf Variable"):
+        names["develop"](1 - a_photo(), a_photo(), 0.3, 1)
+
+
+def a_photo() -> torch.Tensor:
+    return F.avg_pool2d(photograph("china")[:, 20:180, 120:280], 8).mean(0)
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.1, 0.3, 0.6, 1.0])
+def test_step_1_takes_contrast_up_with_every_lr(lr):
+    path = lesson.develop(1 - a_photo(), a_photo(), lr, 100)
+    assert path.shape == (101, 3)
+    assert path[1, 0] > 0
+    assert (path[100, 2] > path[0, 2]) == (lr == 1.0)
+
+
+def test_value_finds_the_first_gradients_of_the_photo_too():
+    photo = a_photo()  # 20 x 20: the sum nests 400 deep
+    contrast, brightness, loss = (lesson.Value(0.0) for _ in range(3))
+    for light in photo.flatten().tolist():
+        made = contrast * lesson.Value(1 - light) + brightness
+        off = made + lesson.Value(-light)
+        loss = loss + off * off * lesson.Value(1 / photo.numel())
+    loss.backward()
+    path = lesson.develop(1 - photo, photo, 0.3, 1)
+    taken = [-0.3 * contrast.grad, -0.3 * brightness.grad]
+    assert path[1, :2].tolist() == pytest.approx(taken, rel=1e-5)
+
+
+def test_train_cifar_s_network_has_so_many_numbers():
+    assert sum(p.numel() for p in CifarNet().parameters()) == 145_578
+
+
+def test_command_prints_the_worked_case_and_logs_three_figures(
+    run_cli, read_events, only_run, width, tmp_path
+):
+    result = run_cli("autograd-demo", "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    for words in (
+        "p = a * b = -6, s = p + c = 4, y = s * s = 16",
+        "p = -6.003, s = 3.997, y = 15.976009",
+        "-0.023991 / 0.001 = -23.991. By 0.0001: -23.9991.",
+        "s = p + c = 4, gradient 1*4 + 1*4 = 8",
+        "a = 2, gradient 8*-3 = -24 (leaf)",
+        "b = -3, gradient 8*2 = 16 (leaf)",
+        "c = 10, gradient 8*1 = 8 (leaf)",
+        "✓ 3 gradients = autograd's: largest difference 0",
+        "✓ 300 gradients = autograd's: largest difference 0",
+        "rounded to 0.01: largest difference 0",
+        "negative (2 as in s * s), -0.337.",
+        "Step 1 moves contrast to 0 - 0.3 * -0.337 = 0.101: up",
+        "✓ contrast after step 1",
+        "Mistake 2 of 2",
+        "Next lesson: python cli.py",
+    ):
+        assert words in said, words
+    assert width(result.output) <= 80
+    events = read_events(only_run(tmp_path, "autograd-demo"))
+    tags = events.Tags()["images"]
+    assert sorted(tags) == ["developing", "downhill", "graph"]
+    assert all(len(events.Images(tag)) == 1 for tag in tags)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--a", 99), "a = 99, gradient"),
+        (("--b", 0), "p = a * b = 0"),
+        (("--c", -99), "c = -99, gradient"),
+        (("--lr", 1), "The loss has grown"),
+        (("--lr", 0.1), "0 - 0.1 * -0.337 = 0.034: up"),
+    ],
+)
+def test_each_option_alone_changes_the_screen(
+    run_cli, width, tmp_path, words, said
+):
+    result = run_cli("autograd-demo", *words, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert said in " ".join(result.output.split())
+    assert width(result.output) <= 80
+
+
+@pytest.mark.parametrize("a", [-99, 0, 1, 99])
+def test_small_changes_come_to_the_gradient_at_any_numbers(a, capsys):
+    for b, c in ((99, -99), (-99, 99), (0, 0), (1, -1)):
+        lesson.show_nudge(a, b, c)
+        said = " ".join(capsys.readouterr().out.split())
+        (change, ratio, nearer, comes_to) = re.search(
+            r"of a: (\S+) / 0.001 = (\S+)\. By 0.0001: (\S+)\. "
+            r"As .* comes to (\S+), a's",
+            said,
+        ).groups()
+        s = Fraction(a * b + c)
+        assert Fraction(ratio) == 1000 * Fraction(change)
+        assert Fraction(ratio) == 2 * b * s + b * b * Fraction("0.001")
+        assert Fraction(nearer) == 2 * b * s + b * b * Fraction("0.0001")
+        assert Fraction(comes_to) == 2 * b * s
+
+
+def test_the_lines_to_remember_run(run_cli, tmp_path):
+    output = run_cli("autograd-demo", "--logdir", tmp_path).output
+    first, second, third = re.findall(r"│ • (.*?) *│", output)
+    exec(f"{first}\n{second}", names := {})
+    assert names["w"].grad == -6
+    exec(third, names)
+    assert names["w"].item() == pytest.approx(2.6)
+    assert names["w"].grad is None and names["w"].is_leaf
+
+
+def test_the_exercise_has_an_answer():
+    def div(x: lesson.Value, y: lesson.Value) -> lesson.Value:
+        across = -x.number / y.number**2
+        return lesson.Value(x.number / y.number, (x, 1 / y.number), (y, across))
+
+    x, y = lesson.Value(12.0), lesson.Value(4.0)
+    div(x, y).backward()
+    assert (x.grad, y.grad) == (0.25, -0.75)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--a", 100), ("--b", "x"), ("--c", 1.5), ("--lr", 0), ("--lr", 1.1),
+     ("--lr", "nan"), ("--lr", "inf")],
+)  # fmt: skip
+def test_wrong_options_exit_2(run_cli, words):
+    assert run_cli("autograd-demo", *words).exit_code == 2
