@@ -15,6 +15,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "tensorboard-demo": "Draw curves in TensorBoard, and read its file.",
         "transforms-demo": "Make a picture a tensor, and one picture many.",
         "datasets-demo": "Read MNIST by hand, and see why a set has two parts.",
+        "dataloader-demo": "Cut a Dataset into batches, as DataLoader does.",
     },
     "Layers": {
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",

@@ -27,10 +27,10 @@ from shared.figures import curves_figure
 from shared.options import LOGS, LogDir, Picture
 
 WORDS = {
-    "event file": "what a SummaryWriter writes and TensorBoard reads",
-    "tag": "the name of a curve or of a picture, such as line/y",
+    "event file": "what a SummaryWriter writes: events, a curve's points, say",
+    "tag": "the name of a curve, a picture, a text, ..., such as line/y",
     "scalar": "a single number; one for each step makes a curve",
-    "run": "a folder with event files; a new one each time a program starts",
+    "run": "a folder with event files; give each start of a program its own",
 }
 TABS = {"image": "IMAGES", "histogram": "HISTOGRAMS", "text": "TEXT"}
 LOOK = "SCALARS (smoothed by 0.6: set that to 0), IMAGES, HISTOGRAMS, TEXT"
@@ -38,7 +38,7 @@ LOOK = "SCALARS (smoothed by 0.6: set that to 0), IMAGES, HISTOGRAMS, TEXT"
 
 # ---- By hand ----------------------------------------------------------------
 def records(content: bytes) -> list[bytes]:
-    """The events in an event file, without their lengths and checksums."""
+    """The events in a file: its records without length and checksums."""
     found, start = [], 0
     while start + 12 <= len(content):  # 8 bytes of length, 4 of checksum
         length = int.from_bytes(content[start : start + 8], "little")
@@ -63,25 +63,25 @@ def curve(content: bytes, tag: str) -> Tensor:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_again(folder: Path) -> Entries:
-    """Two runs share a folder: one curve. Where it goes back to step 0, the
-    fast reader of TensorBoard forgets the first run; the slow one zigzags."""
+    """One folder is one run: TensorBoard shows only what follows the return to
+    step 0. (With --load_fast=false it draws both, as one zigzag.)"""
     write_line(folder / "both", factor=1)
     write_line(folder / "both", factor=3)  # changed, and started again
     return entries(folder / "both")
 
 
 def right_again(folder: Path) -> list[Entries]:
-    """a folder for each run. Each has its curve, and its colour."""
+    """a folder for each start. Each has its curve, and its colour."""
     write_line(folder / "factor 1", factor=1)
     write_line(folder / "factor 3", factor=3)
     return [entries(folder / "factor 1"), entries(folder / "factor 3")]
 
 
 def wrong_roof(folder: Path, roof: Tensor) -> bool:
-    """add_image wants (C, H, W), so it takes the first 160 for channels: that
-    is the 160 in the error. The pixels of a file come as (H, W, C)."""
+    """add_image wants (C, H, W), and takes 160, the height, for the channels.
+    The error speaks of a type, |u1 (uint8): another dtype changes nothing."""
     with SummaryWriter(folder / "roof") as writer:
-        writer.add_image("roof", roof)  # (160, 160, 3)
+        writer.add_image("roof", roof)  # (160, 140, 3)
     return picture(folder / "roof", "roof").equal(roof)
 
 
@@ -94,8 +94,8 @@ def right_roof(folder: Path, roof: Tensor) -> bool:
 
 
 def wrong_greys(folder: Path) -> Tensor:
-    """Three of four pixels are white. All dtypes but uint8 should go from 0,
-    black, to 1, white: they are multiplied by 255, then cut off at 255."""
+    """64 and 128 are white, too. All dtypes but uint8 should go from 0, black,
+    to 1, white: they are multiplied by 255, then cut off at 0 and 255."""
     greys = torch.tensor([[0.0, 64, 128, 255]])
     with SummaryWriter(folder / "white") as writer:
         writer.add_image("greys", greys, dataformats="HW")
@@ -111,8 +111,8 @@ def right_greys(folder: Path) -> Tensor:
 
 
 def wrong_end(folder: Path) -> Entries:
-    """The picture is not there yet. A second thread writes it meanwhile. If the
-    program ended here, the picture would be lost."""
+    """The picture is not there yet: the writer works beside your program. If
+    that ended here, the picture would be lost."""
     writer = SummaryWriter(folder / "end")
     writer.add_image("noise", torch.rand(3, 400, 400))
     return entries(folder / "end")
@@ -127,12 +127,13 @@ def right_end(folder: Path) -> Entries:
 
 
 def wrong_logdir(folder: Path) -> list[str]:
-    """No run is found. The page says "No dashboards are active", and waits."""
+    """There is no folder log, and no error: TensorBoard waits for one. Its page
+    says "No dashboards are active"."""
     return runs_below(folder / "log")  # as tensorboard --logdir does
 
 
 def right_logdir(folder: Path) -> list[str]:
-    """--logdir must be a folder above the runs, seen from where you stand."""
+    """name the runs' folder, or one above it, seen from where you stand."""
     return runs_below(folder)
 
 
@@ -157,16 +158,16 @@ def show_paper_case(run: Path) -> None:
     ]
     console.table(["bytes, in hexadecimal", "what they are"], rows)
     console.say(
-        f"{record[20]:x} is the tag {chr(record[20])}. The value, 6, is last:"
+        "79 is the tag y. The lowest byte is first: 6 is 40c00000, in bits 0 "
+        "(plus), 10000001 (129), 1000... (1 + 1/2). 1.5 * 2 ** (129 - 127) = 6."
     )
     six = torch.tensor([*record[-8:-4]], dtype=torch.uint8).view(torch.float32)
     console.agrees("00 00 c0 40 as a float32 = 6", six, torch.tensor([6]), 0)
     console.code(records)
     console.ask("How many records has the file of this one point?")
     ours, theirs = records(content), raw_events(path)
-    kind = Event.FromString(ours[0]).file_version
-    console.say(f"{len(ours)}: the first names only the kind of file, {kind}.")
-    pair = [torch.tensor([*b"".join(events)]) for events in (ours, theirs)]
+    console.say(f"The file has {len(ours)} records; the first names its kind.")
+    pair = [torch.tensor([*map(len, e), *b"".join(e)]) for e in (ours, theirs)]
     console.agrees("records = TensorBoard's own reader", *pair, 0)
 
 
@@ -198,15 +199,14 @@ def show_everything(writer: SummaryWriter, photo: Tensor) -> None:
     pair = curve(path.read_bytes(), "line/y"), torch.tensor(found["line/y"])
     console.agrees("curve by hand, line/y = TensorBoard's", *pair, 0)
     console.pictures({"images/chw": photo.permute(2, 0, 1) / 255}, "images/chw")
-    height, width, _ = picture(run, "images/grid").shape
-    others = ", ".join(sorted(path.name for path in run.glob("lines*")))
     console.say(
         f"images/hwc came as {tuple(photo.shape)}, images/chw with 3 in front. "
-        f"20 images of 28 x 28 became one picture of {height} x {width}, eight "
-        "in a row. A histogram counts its numbers, range by range. The tag "
-        "lines is missing: a run has one curve under a tag, so add_scalars "
-        f"made a run, a folder in ours, for each: {others}. A program that "
-        "trains a network calls add_scalar at each step, and you watch."
+        "20 images of 28 x 28 became one picture of 84 x 224, eight in a row. "
+        "A histogram counts its numbers, range by range. The tag lines is "
+        "missing: a run has one curve under a tag, so add_scalars made a run, "
+        "a folder in ours, for each: lines_2x, lines_3x, lines_x. TensorBoard "
+        "draws them in one plot. A program that trains a network calls "
+        "add_scalar at each step, and you watch."
     )
 
 
@@ -216,7 +216,7 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
     console.opening(__doc__)
     console.words(WORDS)
     photo = own_or_photograph(image, "china")
-    roof = own_or_photograph(None, "china")[20:180, 120:280]
+    roof = own_or_photograph(None, "china")[20:180, 130:270]
     with board("tensorboard-demo", logdir, LOOK) as writer:
         folder = Path(writer.log_dir)
         show_paper_case(folder / "paper")
@@ -230,8 +230,8 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
         )
         console.say(
             "Exercise: write image_grid(images, columns), which lays images "
-            "(N, 3, H, W) in rows. Try 1, 8 and 20 random ones: it equals "
-            "torchvision.utils.make_grid(images, columns, padding=0)."
+            "(N, 3, H, W) in rows, then zeros. With 20 in 1, 8 or 20 columns "
+            "it equals torchvision.utils.make_grid(images, columns, padding=0)."
         )
     console.next_lesson(__name__)
 

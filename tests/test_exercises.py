@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -94,6 +94,8 @@ def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
 
     A dictionary of words is changed in its keys.
     """
+    if isinstance(result, Iterator):
+        return (spoiled(part, off) for part in result)
     if isinstance(result, tuple | list):
         last = (spoiled(part, off) for part in result[-1:])
         return type(result)([*result[:-1], *last])

@@ -13,6 +13,7 @@ from torch.utils.data import (
     Dataset,
     RandomSampler,
     SequentialSampler,
+    TensorDataset,
 )
 
 Batch = tuple[Tensor, Tensor]  # images, labels
@@ -90,6 +91,10 @@ class ImageSet(Dataset[Batch]):
         chance = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(self), generator=chance)[:count]
         return self.subset(chosen)
+
+    def in_rows(self) -> TensorDataset:
+        """Each image as a row of its numbers, in [0, 1]: (N, C * H * W)."""
+        return TensorDataset(self.images.flatten(1) / 255, self.labels)
 
     def to(self, device: torch.device) -> "ImageSet":
         images, labels = self.images.to(device), self.labels.to(device)
