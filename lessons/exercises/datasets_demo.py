@@ -17,9 +17,9 @@ def read_idx() -> Cases:
     All that stands behind the sizes are the numbers. They have the dtype
     uint8, and the sizes are their shape.
     """
-    yield call(bytes(LABELS)), torch.tensor([7, 3], dtype=torch.uint8)
+    yield call(LABELS), torch.tensor([7, 3], dtype=torch.uint8)
     paper = [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
-    yield call(bytes(IMAGES)), torch.tensor(paper, dtype=torch.uint8)
+    yield call(IMAGES), torch.tensor(paper, dtype=torch.uint8)
     for shape in ((1,), (300,), (2, 260), (5, 28, 28), (2, 1, 3, 4), (0, 2, 2)):
         numbers = _pixels(*shape)
         yield call(to_idx(numbers)), numbers
