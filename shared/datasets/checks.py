@@ -15,6 +15,7 @@ from shared.console import agrees, command, fail, progress, warn
 SHOWN = 10  # of many things that are wrong, so many are named
 LAYOUT = "lay it out as <folder>/<class>/*.jpg, with two classes or more"
 LINE = "mend it; a line is a file's name, a space, a label (0 to 999999999)"
+SAVE = "name a text file, saved as UTF-8"
 NUMBERS = 50_000_000  # of images that are compared
 MOST = 400  # images
 Annotations = list[tuple[Path, int]]
@@ -87,20 +88,20 @@ def list_text(path: Path) -> str:
 
     What is no text ends the command with exit code 1.
     """
-    if path.is_dir():
-        fail(f"{path} is a folder, not a list.", "name the text file in it")
     try:
+        if path.is_dir():
+            fail(f"{path} is a folder, not a list.", "name the text file in it")
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         fail(f"There is no list {path}.", "check the path")
     except OSError as error:
-        fail(f"Can't read {path}: {error.strerror}.", "make it readable")
+        fail(f"Can't read {path}: {error.strerror}.", "check the path")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        fail(f"{path} is not UTF-8 text, in line {line:,}.", "save it as UTF-8")
+        fail(f"{path} is not UTF-8 text, in line {line:,}.", SAVE)
     if "\0" in text:
-        fail(f"{path} is no text, or UTF-16.", "save it as UTF-8")
+        fail(f"{path} is no text, or UTF-16.", SAVE)
     if not text.strip():
         fail(f"{path} is empty.", LINE)
     return text.replace("\r\n", "\n").replace("\r", "\n")

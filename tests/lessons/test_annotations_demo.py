@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from lessons import annotations_demo as lesson
@@ -32,14 +31,14 @@ def found(folder):
 def test_the_list_on_paper_needs_utf_8_sig_and_nothing_else(folder):
     path = folder / "paper.txt"
     assert path.read_bytes().startswith(b"\xef\xbb\xbfimage_1.png 0\r\n\r\n")
-    text = path.read_text(encoding="utf-8-sig")
+    text = path.read_text("utf-8-sig")
     found, problems = lesson.parse(text, folder)
     assert [(path.name, label) for path, label in found] == [
         ("image_1.png", 0),
         ("my flower.png", 1),
     ]
     assert problems == {
-        4: "no label",
+        4: "no space, so no label",
         5: "'zero' is no label",
         6: "there is no file 'image_9.png'",
     }
@@ -49,31 +48,54 @@ def test_the_list_on_paper_needs_utf_8_sig_and_nothing_else(folder):
     )  # the mark is still there
 
 
-def test_next_is_python_s_and_each_iter_begins_anew(found):
+def test_next_is_python_s_and_a_for_loop_gives_all_batches(found):
     dataset = lesson.Listed(found, lesson.prepare)
     with pytest.raises(AttributeError, match="has no attribute 'next'"):
         lesson.wrong_batch(dataset)
-    for _ in range(2):
-        labels = lesson.right_batch(dataset)
-        assert labels.tolist() == [1, 0, 1, 0]
-        assert labels.dtype == torch.int64
+    labels = lesson.right_batch(dataset)
+    assert labels.tolist() == [1, 0, 1, 0]
+    assert labels.dtype == torch.int64
     loader = DataLoader(dataset, batch_size=4)
     labels = torch.cat([labels for _, labels in loader])
     assert labels.tolist() == [label for _, label in found]
 
 
-def test_one_hot_wants_labels_that_are_long():
-    with pytest.raises(RuntimeError, match="one_hot"):
-        lesson.wrong_table()
-    assert lesson.right_table().tolist() == [[0, 1], [1, 0]]
-    for dtype in (torch.uint8, torch.int32, torch.float32):
-        with pytest.raises(RuntimeError, match="one_hot"):
-            F.one_hot(torch.ones(2, dtype=dtype), num_classes=2)
+def test_a_label_is_a_place_and_1_0_is_none():
+    names = ["temple", "flower"]
+    assert names[torch.tensor(1)] == "flower"
+    assert torch.tensor(1).dtype == torch.tensor([1]).long().dtype
+    for place in (1.0, torch.tensor(1.0)):
+        with pytest.raises(TypeError):
+            names[place]
+    assert torch.tensor(1.0).dtype == torch.float32
+
+
+def test_51_becomes_minus_1_2_and_0_2():
+    grey = Image.new("RGB", (9, 9), (51, 51, 51))
+    image = lesson.prepare(grey)
+    expected = torch.full((3, 64, 64), -1.2)
+    torch.testing.assert_close(image, expected)
+    back = lesson.denormalise(image)
+    torch.testing.assert_close(back, torch.full((3, 64, 64), 0.2))
+
+
+def test_denormalised_no_number_is_outside_0_to_1():
+    levels = torch.arange(256) / 255
+    back = lesson.denormalise((levels - lesson.MEAN) / lesson.STD)
+    assert 0 <= back.min() <= back.max() <= 1
 
 
 def test_sorted_apart_half_of_the_labels_are_wrong(found):
     assert lesson.wrong_tidy(found) == "4 of 8 are right"
     assert lesson.right_tidy(found) == "8 of 8 are right"
+    labels = [label for _, label in sorted(found)]
+    assert labels == [1, 0, 1, 0, 0, 1, 0, 1]
+    places = range(8)
+    assert [labels[k] == sorted(labels)[k] for k in places].count(True) == 4
+    in_order = [(Path(f"{k}"), int(k > 3)) for k in places]
+    assert lesson.wrong_tidy(in_order) == "8 of 8 are right"
+    in_order = [(Path(f"{k}"), int(k < 4)) for k in places]
+    assert lesson.wrong_tidy(in_order) == "0 of 8 are right"
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -121,21 +143,23 @@ def test_command_prints_the_worked_cases_and_logs_the_pictures(
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     for part in (
-        "4 no label",
+        "4 no space, so no label",
         "5 'zero' is no label",
         "6 there is no file 'image_9.png'",
         "Left are image_1.png: 0 and my flower.png: 1.",
-        "(0.75 - 0.5) / 0.25 = 1, and 1 * 0.25 + 0.5 = 0.75.",
-        "A DataLoader makes a batch of examples 0, 2, 4, 6: images",
-        "(4, 3, 64, 64), labels [1, 1, 0, 0], torch.int64.",
+        r"to line 1: there is no file '\ufeffimage_1.png'.",
+        "(0.2 - 0.5) / 0.25 = -1.2. Back: -1.2 * 0.25 + 0.5 = 0.2.",
+        "stacks examples 0, 2, 4, 6 to a batch: images (4, 3, 64, 64)",
+        "labels [1, 1, 0, 0], torch.int64.",
+        "✓ 51: prepare = torchvision",
+        "84% of the numbers",
         "✓ prepare = Resize, ToTensor, Normalize",
         "✓ denormalised = Resize, ToTensor",
         "✗ AttributeError",
         "✓ int64, shape (4,): [1, 0, 1, 0]",
-        "✗ RuntimeError",
         "✗ 4 of 8 are right",
         "✓ float32, shape (5,): [0, 0.25, 0.5, 0.75, 1]",
-        "Mistake 4 of 4",
+        "Mistake 3 of 3",
         "Next lesson: python cli.py",
     ):
         assert part in said, part
@@ -152,15 +176,36 @@ def test_batch_size_alone_changes_the_screen(run_cli, tmp_path):
     assert "(8, 3, 64, 64)" in " ".join(result.output.split())
 
 
+def test_the_figure_of_one_image_has_its_whole_title(
+    run_cli, monkeypatch, tmp_path
+):
+    draw, figures = lesson.pictures_figure, []
+
+    def kept(*words):
+        figures.append(draw(*words))
+        return figures[-1]
+
+    monkeypatch.setattr(lesson, "pictures_figure", kept)
+    run_cli("annotations-demo", "--batch-size", 1, "--logdir", tmp_path)
+    (figure,) = figures
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 def test_the_lines_to_remember_run(run_cli, tmp_path):
     output = run_cli("annotations-demo", "--logdir", tmp_path).output
     lines = re.findall(r"│ • (.*?) *│", output)
-    exec("\n".join(lines), names := {})
+    images = torch.rand(2, 3, 4, 5)
+    names = {"torch": torch, "images": (images - 0.5) / 0.25}
+    exec("\n".join(lines), names | {"mean": 0.5, "std": 0.25}, names)
     assert (names["name"], names["label"]) == ("my dog.jpg", 1)
     assert names["label"].dtype == torch.int64
-    images = torch.arange(5) / 4
-    back = names["denormalise"]((images - 0.5) / 0.25, 0.5, 0.25)
-    assert torch.equal(back, images)
+    torch.testing.assert_close(names["back"], images)
+    mean, std = torch.rand(2, 3, 1, 1)
+    names["images"] = (images - mean) / std
+    exec(lines[2], names | {"mean": mean, "std": std}, names)
+    torch.testing.assert_close(names["back"], images)
 
 
 def test_the_exercise_has_an_answer_and_a_set_has_an_order_of_its_own():
@@ -251,6 +296,17 @@ def test_one_line(run_cli, own):
     assert "1 of its 1 examples" in result.output
 
 
+def test_what_is_shown_is_spread_over_a_list_sorted_by_label(run_cli, own):
+    labels = [0, 0, 0, 0, 1, 1, 1]
+    own.write_text("\n".join(f"a.jpg {label}" for label in labels))
+    words = ("--data", own, "--logdir", own.parent / "logs")
+    result = run_cli("annotations-demo", *words)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "examples 0, 1, 3, 5 to a batch" in said
+    assert "labels [0, 0, 0, 1]" in said
+
+
 def lines_of_100_000() -> bytes:
     return b"\n".join(b"gone.jpg" for _ in range(100_000))
 
@@ -258,13 +314,17 @@ def lines_of_100_000() -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a.jpg 0\n\na.jpg\n", ["1 line of", "line 3: no label."]),
+        (
+            b"a.jpg 0\n\na.jpg\n",
+            ["1 line of", "line 3: no space, so no label."],
+        ),
         (b"b c.png", ["line 1: 'c.png' is no label."]),
         (b"a.jpg 0\r\na.jpg zero", ["line 2: 'zero' is no label."]),
         (b"a.jpg -1", ["line 1: '-1' is no label."]),
         (b"a.jpg 0.0", ["line 1: '0.0' is no label."]),
         (b"a.jpg 99999999999999999999", ["is no label."]),
-        (b"a.jpg,0", ["line 1: no label."]),
+        (b"a.jpg,0", ["line 1: no space, so no label."]),
+        (b"a.jpg 0\n1", ["line 2: no space, so no label."]),
         (b"A B.jpg 1", ["line 1: there is no file 'A B.jpg'."]),
         (b"sub 1", ["line 1: there is no file 'sub'."]),
         (b"a.jpg x\nb\ngone.jpg 1\na.jpg 0", ["3 lines", "2: no", "3: there"]),
@@ -297,7 +357,11 @@ def test_a_list_that_can_t_be_used_is_one_clear_report(
 
 
 def test_a_list_that_is_not_there_or_a_folder(run_cli, own):
-    for path, said in ((own, "There is no list"), (own.parent, "is a folder")):
+    for path, said in (
+        (own, "There is no list"),
+        (own.parent, "is a folder"),
+        (own.with_name("x" * 300), "Can't read"),
+    ):
         result = run_cli("annotations-demo", "--data", path)
         assert result.exit_code == 1
         assert said in result.stderr
