@@ -8,6 +8,7 @@ keeps a list of files, and opens a file only when its example is asked for.
     dataset[i]    is what its method __getitem__ returns, given i
 
     python cli.py dataset-demo --step
+    python cli.py dataset-demo --data FOLDER  # of class folders
 """
 
 import os
@@ -31,11 +32,11 @@ from shared.datasets.pictures import load_picture
 from shared.figures import pictures_figure, thumbnails
 from shared.options import LOGS, LogDir
 
-Folder = Annotated[Path | None, typer.Option("--data", help="Class folders.")]
+Own = Annotated[Path | None, typer.Option("--data", help="Your class folders.")]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 WORDS = {
     "Dataset": "what knows how many examples there are, and hands out each",
-    "class": "a kind of picture, such as all threes (not Python's class)",
+    "class": "what a picture shows, such as a three (not Python's class)",
     "label": "the number that stands for a class: 0, 1, 2, ...",
 }
 
@@ -54,7 +55,7 @@ class OneFolder(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = load_picture(self.paths[index])  # RGB, of a grey file as well
+        picture = load_picture(self.paths[index])  # grey becomes RGB
         pixels = torch.from_numpy(np.array(picture))  # (H, W, 3), uint8
         return pixels.permute(2, 0, 1), self.label  # (3, H, W)
 
@@ -85,15 +86,15 @@ def image_folder(root: Path) -> Joined:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_computer() -> list[int]:
-    """One picture, two labels. os.listdir promises no order. A network that
-    has learned here answers a 3 with label 0; there, 0 is read as 8."""
+    """One picture, two labels: 0 here, 1 there. os.listdir promises no order. A
+    network that has learned here answers a 3 with 0, which there means 8."""
     here, there = ["3", "8"], ["8", "3"]  # os.listdir on two computers
     return [names.index("3") for names in (here, there)]
 
 
 def right_computer() -> list[int]:
-    """sort the names. (They are sorted as text: "10" comes before "2". And a
-    new folder moves the labels: with a folder 5, label 1 means 5, not 8.)"""
+    """sort the names, as text: "10" comes before "2". And keep them with the
+    network: with a new folder 5, label 1 means 5, not 8."""
     return [sorted(n).index("3") for n in (["3", "8"], ["8", "3"])]
 
 
@@ -104,21 +105,21 @@ def wrong_mac(mac: Path) -> list[tuple[int, int]]:
 
 
 def right_mac(mac: Path) -> list[tuple[int, int]]:
-    """go by the suffix, and take no hidden file, as OneFolder does.
-    (ImageFolder goes by the suffix alone, and takes ._000.png.)"""
+    """go by the suffix, and take no hidden file, as OneFolder does. One picture
+    is left, 28 wide, 28 high. (ImageFolder fails at ._000.png as well.)"""
     return [Image.open(path).size for path in OneFolder(mac, 0).paths]
 
 
 def wrong_night(files: list[Path]) -> None:
-    """One file is cut short. The error comes when chance has led to that file,
-    perhaps hours later, and doesn't name it."""
-    for i in torch.randperm(len(files)):  # training: all, in random order
+    """One file is cut short. The error comes when chance leads to that file, in
+    a long training perhaps after hours, and doesn't name it."""
+    for i in torch.randperm(len(files)):  # 0, 1, 2, ... in random order
         np.array(Image.open(files[i]))
 
 
 def right_night(files: list[Path]) -> list[str]:
-    """before training, load each file, and mend what is named. open alone would
-    let this one pass. (A file that is changed, not cut, may load as well.)"""
+    """before training, load each file; delete what is named, or copy it anew.
+    (open alone reads the beginning, and would find nothing wrong here.)"""
     damaged = []
     for path in files:
         try:
@@ -130,19 +131,19 @@ def right_night(files: list[Path]) -> list[str]:
 
 def wrong_logo(trio: list[Path]) -> Tensor:
     """Three shapes. Colour is (28, 28, 3), grey (28, 28), the logo (28, 28, 4):
-    its fourth channel, alpha, is 0 where it is transparent."""
+    its fourth channel, alpha, is 0 where nothing is to be seen of it."""
     return torch.stack([torch.tensor(np.array(Image.open(p))) for p in trio])
 
 
 def tempting_logo(trio: list[Path]) -> list[int]:
-    """convert each to RGB. All three show the same 8, so each should have as
-    many different numbers as the others."""
+    """convert each to RGB. All are (28, 28, 3) then. As all show the same
+    8, each should use as many of the numbers 0 to 255 as the others."""
     return [len(np.unique(Image.open(p).convert("RGB"))) for p in trio]
 
 
 def right_logo(trio: list[Path]) -> list[int]:
-    """lay each on white first, as load_picture does. convert drops alpha,
-    and the rest is one black square. (A white logo needs another ground.)"""
+    """lay each on white first, as load_picture does. Alone, convert drops alpha
+    and leaves a black square, all 0. (A white logo needs another ground.)"""
     white = Image.new("RGBA", (28, 28), "white")
     pictures = [Image.open(p).convert("RGBA") for p in trio]
     laid = [Image.alpha_composite(white, picture) for picture in pictures]
@@ -162,10 +163,9 @@ def show_one_folder(threes: OneFolder) -> None:
     image, label = threes[2]
     console.say(
         "SUFFIXES are .png, .jpg and five more. load_picture opens a file as "
-        "RGB, at most 1024 pixels a side. With threes = OneFolder(Path('3'), "
-        f"0), len(threes) is {len(threes)}. Its last example, threes[2], is an "
-        f"image {tuple(image.shape)} and label {label}: three channels, all "
-        "equal, as the file is grey."
+        "RGB of at most 1024 pixels a side. With threes = OneFolder(Path('3'), "
+        f"0), len(threes) is {len(threes)}. The last one, threes[2], is an "
+        f"image {tuple(image.shape)}, grey (equal channels), and label {label}."
     )
 
 
@@ -175,11 +175,12 @@ def show_joined(threes: OneFolder, eights: OneFolder) -> None:
     console.code(Joined)
     joined = Joined(threes, eights)
     console.say(
-        "joined[3]: threes has 3, and 3 - 3 = 0, so it is eights[0], label "
-        f"{joined[3][1]}. joined[-1]: 5 - 1 = 4, and 4 - 3 = 1: eights[1]. "
-        "Joined has no __iter__, yet a for loop works: it asks for joined[0], "
-        "joined[1], ... until an IndexError comes, here at joined[5]. It asks "
-        "for no length. PyTorch's Datasets have a +. All must be equal:"
+        "joined[3]: index 3 is not below len(threes), so that goes off: 3 - 3 "
+        f"= 0. It is eights[0], label {joined[3][1]}. joined[-1]: the index is "
+        "5 - 1 = 4, and 4 - 3 = 1: eights[1]. A for loop over joined asks for "
+        "joined[0], joined[1], ... until an IndexError comes, at joined[5], "
+        "and never for the length. Dataset gives OneFolder a +: it makes a "
+        "ConcatDataset, PyTorch's Joined. All five examples must be equal:"
     )
     same("joined = PyTorch's threes + eights", joined, threes + eights)
 
@@ -190,17 +191,16 @@ def show_folder(root: Path) -> dict[str, Tensor]:
     console.code(image_folder)
     names = [part.paths[0].parent.name for part in dataset.parts]
     seam = len(dataset.parts[0])
-    console.say(f"Its classes: {several(names)}. The first has {seam:,}.")
+    console.say(f"Classes: {several(names)}. Pictures of the first: {seam:,}.")
     console.ask(f"Which label has dataset[{seam - 1}], which dataset[{seam}]?")
     shown = thumbnails(dataset, range(seam - 4, seam + 4))
     console.pictures(shown, "dataset", width=18)
     console.say(
-        f"dataset[{seam - 1}] has label 0, dataset[{seam}] label 1. The images "
-        "for a training are often more than memory holds: a million of 3 * "
-        "224 * 224 numbers, of one byte each, are 150,528,000,000 bytes. So a "
-        "file is opened when its example is asked for; in training PyTorch's "
-        "DataLoader asks. The check below gives ImageFolder our load_picture "
-        "and our list of files: order, labels and permute must agree."
+        f"dataset[{seam - 1}] has label 0, dataset[{seam}] label 1. Why not "
+        "open all at once? A million uint8 images (3, 224, 224) are 1,000,000 "
+        "* 3 * 224 * 224 = 150,528,000,000 bytes: more than a laptop's memory. "
+        "torchvision's ImageFolder does all this. It takes hidden pictures and "
+        "deeper folders too, so the check gives it our files and load_picture:"
     )
     taken = {str(path) for part in dataset.parts for path in part.paths}
     options = {"loader": load_picture, "is_valid_file": taken.__contains__}
@@ -209,7 +209,7 @@ def show_folder(root: Path) -> dict[str, Tensor]:
     return shown
 
 
-def run(data: Folder = None, logdir: LogDir = LOGS) -> None:
+def run(data: Own = None, logdir: LogDir = LOGS) -> None:
     """Write a Dataset by hand; compare with ImageFolder."""
     own = data and class_folders(data, OneFolder, right_night)
     with written(dataset_files()) as folder:
@@ -224,15 +224,15 @@ def run(data: Folder = None, logdir: LogDir = LOGS) -> None:
         console.mistakes(__name__, errors, mac=folder / "mac", **traps)
     console.remember(
         "from torch.utils.data import Dataset  # yours: __len__, __getitem__",
-        "from torchvision.datasets import ImageFolder  # of class folders",
-        "image, label = ImageFolder('pictures')[0]  # image is a PIL one",
+        "from torchvision.datasets import ImageFolder  # .classes: the names",
+        "image, label = ImageFolder('pictures')[0]  # image is no tensor yet",
     )
     console.say(
         "Exercise: write a Dataset Between(dataset, start, stop). For b = "
-        'Between("abcde", 1, 3), len(b) is 2, and [*b] is ["b", "c"], no more.'
+        'Between("abcde", 1, 3): len(b) is 2, [*b] is ["b", "c"], b[-1] is "c".'
     )
     with board("dataset-demo", logdir, "IMAGES: dataset") as writer:
-        writer.add_figure("dataset", pictures_figure(shown, "Two classes meet"))
+        writer.add_figure("dataset", pictures_figure(shown, "Index and label"))
     console.next_lesson(__name__)
 
 

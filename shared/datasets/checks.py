@@ -14,6 +14,8 @@ from shared.console import agrees, command, fail, progress, warn
 
 SHOWN = 10  # of many things that are wrong, so many are named
 LAYOUT = "lay it out as <folder>/<class>/*.jpg, with two classes or more"
+ALONE = "copy the class folders alone into another folder, and name that"
+KINDS = "add some (PNG, JPEG, BMP, TIFF, WebP), or leave this folder out"
 LINE = "mend it; a line is a file's name, a space, a label (0 to 999999999)"
 SAVE = "name a text file, saved as UTF-8"
 NUMBERS = 50_000_000  # of images that are compared
@@ -53,6 +55,9 @@ def class_folders(
             found = ", ".join(folder.name for folder in folders) or "none"
             fail(f"{root} needs two class folders, and has: {found}.", LAYOUT)
         for folder in folders:
+            if folder.name.startswith("."):  # such as .ipynb_checkpoints
+                problem = f"{root} holds a hidden folder, {folder.name}: it"
+                fail(f"{problem} would be taken for a class.", ALONE)
             if not pictures_in(folder):
                 _without_pictures(folder, pictures_in)
     except OSError as error:
@@ -63,7 +68,7 @@ def class_folders(
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         looked = bar.track(paths, description="looking for damaged pictures")
         try:
-            found = [str(path) for path in looked if damaged([path])]
+            found = [str(p) for p in looked if not p.is_file() or damaged([p])]
         except KeyboardInterrupt:
             warn("Stopped while looking for damaged pictures. Nothing is lost.")
             raise
@@ -77,9 +82,14 @@ def class_folders(
 def _without_pictures(
     folder: Path, pictures_in: Callable[[Path], list[Path]]
 ) -> NoReturn:
-    next_step = "add some, or remove the folder"
-    if any(pictures_in(path) for path in folder.iterdir() if path.is_dir()):
+    deeper = [path for path in folder.rglob("*") if path.is_dir()]
+    holding = [path for path in deeper if pictures_in(path)]
+    inside = [path for path in folder.iterdir() if path.is_dir()]
+    next_step = KINDS
+    if len(inside) > 1 and set(inside) <= set(holding):
         next_step = f"its folders do: try --data {command(str(folder))}"
+    elif holding:
+        next_step = f"{holding[0]} does: {LAYOUT}"
     fail(f"The class folder {folder} holds no picture.", next_step)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -107,13 +107,16 @@ def test_a_cut_file_ends_an_epoch_without_being_named(folder, seed):
         Image.open(path)  # reads only a file's first bytes: no error
 
 
-def test_a_file_that_is_changed_not_cut_may_load(tmp_path):
-    path = tmp_path / "a.bmp"
-    save(path, size=(8, 8))
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    assert lesson.right_night([path]) == []
+def test_image_folder_takes_hidden_pictures_and_deeper_folders(tmp_path):
+    for name in ("3/a.png", "3/._b.png", "3/deeper/c.png", "8/d.png"):
+        save(tmp_path / name)
+    assert len(ImageFolder(tmp_path)) == 4
+    assert len(lesson.image_folder(tmp_path)) == 2
+
+
+def test_plus_makes_a_concat_dataset(folder):
+    threes, eights = lesson.image_folder(folder / "five").parts
+    assert type(threes + eights) is ConcatDataset
 
 
 def test_a_logo_is_another_size_then_all_black_then_seen(folder):
@@ -154,10 +157,10 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     for part in (
         "0 and 1: a label is a class's place among the sorted names.",
         "len(threes) is 3.",
-        "image (3, 28, 28) and label 0: three channels, all equal",
-        "threes has 3, and 3 - 3 = 0, so it is eights[0], label 1.",
+        "image (3, 28, 28), grey (equal channels), and label 0.",
+        "3 - 3 = 0. It is eights[0], label 1.",
         "✓ joined = PyTorch's threes + eights, 5 examples: largest",
-        "Its classes: 3; 8. The first has 155.",
+        "Classes: 3; 8. Pictures of the first: 155.",
         "dataset[154] has label 0, dataset[155] label 1.",
         "150,528,000,000 bytes",
         "✓ dataset = torchvision's ImageFolder, 306 examples: largest",
@@ -203,9 +206,21 @@ def test_the_exercise_has_an_answer_and_a_trap():
         def __getitem__(self, index: int):
             return self.dataset[self.places.start + index]
 
-    between, trap = Between("abcde", 1, 3), Trap("abcde", 1, 3)
-    assert (len(between), [*between]) == (2, ["b", "c"])
+    class Half(Trap):
+        """Stops, but [-1] is an example of the part left out."""
+
+        def __getitem__(self, index: int):
+            if index >= len(self):
+                raise IndexError(index)
+            return super().__getitem__(index)
+
+    between = Between("abcde", 1, 3)
+    trap, half = Trap("abcde", 1, 3), Half("abcde", 1, 3)
+    assert (len(between), [*between], between[-1]) == (2, ["b", "c"], "c")
     assert (len(trap), [*trap]) == (2, ["b", "c", "d", "e"])
+    assert (len(half), [*half], half[-1]) == (2, ["b", "c"], "a")
+    subset = Subset("abcde", range(1, 3))  # PyTorch's own
+    assert (len(subset), subset[-1]) == (2, "c")
 
 
 def save(path: Path, size=(6, 4), mode: str = "RGB", **options) -> None:
@@ -237,7 +252,7 @@ def test_a_folder_of_the_user_s_own(run_cli, read_events, only_run, own):
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     assert "A whole folder: 6 pictures" in said
-    assert "Its classes: [cats]; dogs $x$. The first has 3." in said
+    assert "Classes: [cats]; dogs $x$. Pictures of the first: 3." in said
     assert "dataset[3] label 1." in said
     assert "✓ dataset = torchvision's ImageFolder, 6 examples" in said
     events = read_events(only_run(logs, "dataset-demo"))
@@ -299,6 +314,11 @@ def spoil(own: Path, what: str) -> Path:
         os.rename(cats, own / "train" / "cats")  # noqa: PTH104
         os.rename(dogs, own / "train" / "dogs")  # noqa: PTH104
         save(own / "test" / "cats" / "a.png")
+        save(own / "test" / "dogs" / "a.png")
+    if what == "too deep":  # --data aa would find one class only
+        save(own / "aa" / "deeper" / "a.png")
+    if what == "hidden":
+        save(own / ".git" / "a.png")
     if what == "damaged":
         noise = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
         (cats / "cut.png").write_bytes(png(noise)[:900])
@@ -314,8 +334,10 @@ def spoil(own: Path, what: str) -> Path:
         ("missing", "There is no folder", "check the path"),
         ("a file", "is a file, not a folder", "check the path"),
         ("no classes", "needs two class folders, and has: none", "lay it out"),
-        ("no picture", "[cats] holds no picture", "add some, or remove"),
+        ("no picture", "[cats] holds no picture", "add some (PNG, JPEG, BMP"),
         ("splits", "test holds no picture", "try --data "),
+        ("too deep", "aa holds no picture", "<folder>/<class>/*.jpg"),
+        ("hidden", "hidden folder, .git: it would be", "copy the class"),
         ("damaged", "4 of 10 pictures", "mend them, or take them out"),
     ],
 )
@@ -336,6 +358,15 @@ def test_a_folder_that_can_t_be_used_is_one_clear_report(
     if what == "damaged":
         for name in ("cut.png", "text.jpg", "empty.png", "folder.png"):
             assert name in problem
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_no_picture_and_nobody_waits_for_it(run_cli, own):
+    os.mkfifo(own / "[cats]" / "pipe.png")
+    result = run_cli("dataset-demo", "--data", own, "--logdir", own.parent)
+    assert result.exit_code == 1
+    assert "1 of 7 pictures" in result.stderr
+    assert "pipe.png" in result.stderr
 
 
 def test_a_wrong_option_exits_2(run_cli):
