@@ -81,14 +81,14 @@ def test_what_to_remember_takes_any_picture_of_three_channels():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_which_views_are_random_is_as_it_says(seed):
+def test_which_transforms_are_random_is_as_it_says(seed):
     torch.manual_seed(seed)
     image = torch.rand(3, 70, 100)
-    all_views = [lesson.views(image) for _ in range(5)]
+    several = [lesson.transformed(image) for _ in range(5)]
     changing = {
         name[0]
-        for name in all_views[0]
-        if any(not torch.equal(v[name], all_views[0][name]) for v in all_views)
+        for name in several[0]
+        if any(not torch.equal(v[name], several[0][name]) for v in several)
     }
     assert changing == {"4", "6", "7"}
 
@@ -119,19 +119,30 @@ def test_the_longer_side_is_rounded_down(shape):
     assert sorted(resized) == [64, 64 * long // short]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_32_x_32_pixels_with_padding_have_162_looks(seed):
-    torch.manual_seed(seed)
-    padded = v2.Pad(4)(torch.arange(1.0, 1025).view(1, 32, 32))
-    looks = [lesson.crop_and_flip(padded, 32) for _ in range(4000)]
-    assert len({tuple(look.flatten().tolist()) for look in looks}) == 162
+@pytest.mark.parametrize(("v", "wanted"), [(0.6, 0.272), (204, 8323.4)])
+def test_one_step_leads_where_it_says(v, wanted):
+    w, b = torch.zeros(2, dtype=torch.float64, requires_grad=True).unbind()
+    for_w, for_b = torch.autograd.grad((w * v + b - 1) ** 2, (w, b))
+    assert (for_w.item(), for_b.item()) == (-2 * v, -2)
+    after = (w - 0.1 * for_w) * v + (b - 0.1 * for_b)
+    assert after.item() == pytest.approx(wanted)
 
 
-def test_a_gradient_is_204_times_as_large_as_it_says():
-    w, b = torch.zeros(2, requires_grad=True).unbind()
-    loss = ((w * 204 + b) - 7) ** 2
-    for_w, for_b = torch.autograd.grad(loss, (w, b))
-    assert for_w == 204 * for_b
+def test_mean_and_std_of_training_images_become_0_and_1():
+    images = torch.rand(20, 3, 8, 9) * torch.rand(3, 1, 1)
+    mean, std = images.mean((0, 2, 3)), images.std((0, 2, 3))
+    normal = v2.Normalize(mean, std)(images)
+    zero, one = torch.zeros(3), torch.ones(3)
+    torch.testing.assert_close(normal.mean((0, 2, 3)), zero, atol=1e-5, rtol=0)
+    torch.testing.assert_close(normal.std((0, 2, 3)), one)
+
+
+def test_after_normalize_colour_jitter_cuts_off_what_is_below_0():
+    dark, half = torch.full((3, 2, 2), 0.2), [0.5] * 3
+    normal = v2.Normalize(half, half)
+    jitter = v2.ColorJitter(brightness=(1.5, 1.5))
+    torch.testing.assert_close(normal(jitter(dark)), (dark * 1.5 - 0.5) / 0.5)
+    assert jitter(normal(dark)).unique().tolist() == [0]
 
 
 def test_the_exercise_has_an_answer():
@@ -140,11 +151,13 @@ def test_the_exercise_has_an_answer():
     assert square.shape == (3, 32, 32)
     assert square.mean() == 21 / 32
     assert v2.Compose(whole)(torch.ones(3, 640, 427)).mean() == 21 / 32
-    for shape in ((640, 427), (5, 5), (32, 32), (9, 100)):
+    for shape in ((640, 427), (5, 5), (32, 32), (9, 100), (1, 32), (9, 288)):
         square = v2.Compose(whole)(torch.ones(3, *shape))
         rows, columns = (max(1, int(32 * side / max(shape))) for side in shape)
         wanted = rows * columns / 32**2
         assert square.mean().item() == pytest.approx(wanted)
+    with pytest.raises(RuntimeError, match="greater than 0"):
+        v2.Compose(whole)(torch.ones(3, 1, 33))  # more than 32 times as long
 
 
 def test_command_prints_the_worked_case_and_logs_the_pictures(
@@ -156,10 +169,10 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
         "orange [204, 102, 51]",
         "└ 0.00 0.80 ┘  └ 0.00 0.40 ┘  └ 0.00 0.20 ┘",
         "└ -1.00  0.60 ┘  └ -1.00 -0.20 ┘  └ -1.00 -0.60 ┘",
-        "✓ by hand = v1 (PIXELS, photo, noise): largest difference 0",
-        "✓ by hand = v2 (PIXELS, photo, noise): largest difference",
-        "64 * 640 // 427 = 95, rounded down:",
-        "1,000 calls made 8.",
+        "✓ by hand = v1 (PIXELS, photo, random): largest difference 0",
+        "✓ by hand = v2 (PIXELS, photo, random): largest difference",
+        "64 * 640 // 427 = 95.",
+        "made 8. A Dataset",
         "✓ crop_and_flip = RandomCrop, then flip: largest difference 0",
         "[[[509]]]",
         "Mistake 4 of 4",
@@ -168,14 +181,14 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
         assert line in result.output
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "transforms-demo"))
-    assert events.Tags()["images"] == ["views", "looks"]
-    (views,) = events.Images("views")
+    assert events.Tags()["images"] == ["transforms", "looks"]
+    (views,) = events.Images("transforms")
     assert (views.width, views.height) == (880, 540)
 
 
-def test_the_views_are_what_their_names_say():
+def test_the_transforms_are_what_their_names_say():
     torch.manual_seed(0)
-    views = lesson.views(torch.rand(3, 70, 100))
+    views = lesson.transformed(torch.rand(3, 70, 100))
     middle = views["3 the middle"]
     assert views["1 small"].shape == (3, 64, 91)
     assert views["2 square"].shape == (3, 64, 64)
@@ -198,7 +211,7 @@ def test_a_picture_of_one_s_own_takes_the_photograph_s_place(
     assert result.exit_code == 0, result.output
     short, long = sorted(size)
     assert f"a picture read as {short} x {long} " in result.output
-    sides = f"64 * {long} // {short} = {64 * long // short},"
+    sides = f"64 * {long} // {short} = {64 * long // short}."
     assert sides in result.output
 
 
@@ -210,6 +223,7 @@ def test_pictures_that_nothing_can_be_seen_of_exit_1(run_cli, tmp_path):
     for path in (narrow, damaged, tmp_path / "none.png", tmp_path):
         result = run_cli("transforms-demo", "--image", path)
         assert result.exit_code == 1
+        assert result.stdout == ""  # it says so before the lesson begins
         problem, next_step = result.stderr.splitlines()
         assert problem.startswith("Error: ") and str(path) in problem
         assert next_step.startswith("Next: ")
@@ -223,9 +237,13 @@ def test_wrong_options_exit_2(run_cli, words):
 def test_the_lines_to_remember_run(run_cli, tmp_path):
     output = run_cli("transforms-demo", "--logdir", tmp_path).output
     first, second, third = re.findall(r"│ • (.*?) *│", output)
-    exec(f"{first}\n{second}", names := {})
+    exec(f"{first}\n{second}\n{third}", names := {})
+    train = names["train"]
     picture = Image.new("RGB", (40, 50), (255, 255, 255))
-    image = eval(third, names)(picture)
+    image = train(picture)
     assert image.shape == (3, 32, 32) and (image == 1).all()
-    image = eval(third.replace("RandomCrop", "CenterCrop"), names)(picture)
+    with pytest.raises(RuntimeError, match="must match"):
+        train(picture.convert("RGBA"))  # so RGB is what it must be
+    exec(third.replace("RandomCrop", "CenterCrop"), names)
+    image = names["train"](picture)
     assert image.shape == (3, 32, 32) and (image == 1).all()
