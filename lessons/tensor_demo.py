@@ -1,15 +1,17 @@
 """Tensors: one row of numbers, read in many ways.
 
-A tensor is a grid of numbers: a row, a table, several tables. In memory
-they stand in one long row, the storage. Row i, column j of a table, both
-counted from 0, is in the storage at the place
+PyTorch calculates with tensors. A tensor is a grid of numbers: a row, a
+table, an image. In memory they stand in one long row, the storage. Row i,
+column j of a table, both counted from 0, is in the storage at the place
     offset + i * stride[0] + j * stride[1]
-Its first number is at offset. The next row is stride[0] places on, the
-next column stride[1]. To exchange rows and columns or to take a slice,
-PyTorch moves no number: it only takes another offset, shape and stride.
+The table begins at offset. Its next row is stride[0] places on, its next
+column stride[1]. To exchange rows and columns or to take a slice, PyTorch
+moves no number: it only takes another offset, shape or stride.
 
     python cli.py tensor-demo --step
 """
+
+from itertools import zip_longest
 
 import torch
 import typer
@@ -24,13 +26,13 @@ from shared.options import LOGS, LogDir, Picture
 
 WORDS = {
     "tensor": "a grid of numbers; a row has 1 dimension, a table has 2",
-    "shape": "its size in each dimension; (2, 3): 2 rows, 3 columns",
-    "dtype": "the kind of its numbers, such as float32 or uint8",
-    "float32": "a number with a point, kept to about seven digits",
+    "shape": "a tensor's sizes; (2, 3): 2 rows, 3 columns",
+    "dtype": "the kind of a tensor's numbers, such as float32 or uint8",
+    "float32": "a number such as 0.25, kept to about seven digits",
     "uint8": "a whole number from 0 to 255",
-    "device": "whose memory holds it: cpu, or cuda, a graphics card",
-    "N C H W": "images, channels, height (rows), width (columns)",
-    "channel": "one table of an image's numbers: red, green or blue, say",
+    "device": "what holds a tensor: cpu, or cuda (a graphics card)",
+    "N C H W": "how many images, channels, rows (height), columns (width)",
+    "channel": "one table of an image, such as how red each point is",
     "view": "a tensor that reads another one's storage, not a copy",
     "contiguous": "row by row, its numbers are neighbours in the storage",
     "stride (of a tensor)": "places to the next row, to the next column",
@@ -40,6 +42,7 @@ NUMBERS = torch.arange(6)
 TABLE = NUMBERS.view(2, 3)
 VIEWS = {"TABLE": TABLE, "TABLE.T": TABLE.T, "TABLE[:, 1:]": TABLE[:, 1:],
          "TABLE[:, 2:].expand(2, 3)": TABLE[:, 2:].expand(2, 3)}  # fmt: skip
+LAYOUTS = [((3, 1), 0), ((1, 3), 0), ((3, 1), 1), ((3, 0), 2)]  # by hand
 COLUMN, ROW = torch.tensor([[10], [20]]), torch.tensor([1, 2, 3])
 
 
@@ -57,12 +60,12 @@ def as_strided(
 
 def broadcast_shapes(a: tuple, b: tuple) -> tuple | None:
     """The shape of the sum of two tensors; None if theirs don't fit."""
-    length = max(len(a), len(b))
-    a = (1,) * (length - len(a)) + a  # right-aligned: ones go in front
-    b = (1,) * (length - len(b)) + b
-    if any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
-        return None
-    return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
+    shape = ()
+    for m, n in zip_longest(a[::-1], b[::-1], fillvalue=1):  # from the right
+        if m != n and 1 not in (m, n):
+            return None
+        shape = (n if m == 1 else m, *shape)
+    return shape
 
 
 def pictures_of(photo: Tensor) -> dict[str, Tensor]:
@@ -73,7 +76,7 @@ def pictures_of(photo: Tensor) -> dict[str, Tensor]:
         "crop": image[:, len(photo) // 2 :],  # the lower half of the rows
         "flip": image.flip(2),  # dimension 2: the columns
         "grey": image.mean(0),  # the mean over dimension 0: the channels
-        "red": image[0],  # channel 0
+        "red": image[0],  # channel 0: bright where there is much red
         "by view": photo.view(image.shape) / 255,
     }
 
@@ -82,12 +85,12 @@ def pictures_of(photo: Tensor) -> dict[str, Tensor]:
 def wrong_row() -> Tensor:
     """No view reads these six as one row. They are 0 3 1 4 2 5: 3 places on,
     then 2 back, but a dimension has one stride, for all of its steps. (The
-    error says size for shape, and subspace for a run with one stride.)"""
+    error says size for shape; its subspaces are runs with one stride.)"""
     return TABLE.T.view(6)
 
 
 def right_row() -> Tensor:
-    """reshape, as the error says: a view where one is possible, else a copy."""
+    """reshape, as the error says: a view if one is possible; here, a copy."""
     return TABLE.T.reshape(6)
 
 
@@ -109,9 +112,9 @@ def right_crop() -> Tensor:
 
 
 def wrong_guesses() -> Tensor:
-    """Three numbers minus three are nine. Every guess is right, so you expect
-    three zeros. But (3,) and (3, 1) broadcast to (3, 3), with no error, and
-    the mean of the squares is not 0 but 12 / 9: all guesses seem bad."""
+    """Three numbers minus three are nine. All guesses are right, but (3,) and
+    (3, 1) broadcast to (3, 3), without an error; and the mean of the squares,
+    which says how wrong they are, is (1+4+1+1+4+1) / 9 = 1.33, not 0."""
     guesses = torch.tensor([1.0, 2, 3])
     return guesses - torch.tensor([[1.0], [2], [3]])  # minus the truths
 
@@ -128,25 +131,24 @@ def right_guesses() -> Tensor:
 def show_storage() -> None:
     console.section("Six numbers, read in four ways")
     console.say(
-        "NUMBERS = torch.arange(6), whole numbers (int64), has the storage "
-        "0 1 2 3 4 5: each tells its own place. TABLE = NUMBERS.view(2, 3) "
-        "reads it as 2 rows of 3, so its stride is (3, 1). Three more views: "
-        ".T exchanges rows and columns, [:, 1:] leaves column 0 out, "
-        ".expand(2, 3) reads one column three times."
+        "NUMBERS = torch.arange(6) has the storage 0 1 2 3 4 5, whole numbers "
+        "(int64): each tells its own place. TABLE = NUMBERS.view(2, 3) is a "
+        "view of 2 rows of 3, so its stride is (3, 1). Three more views: "
+        "TABLE.T exchanges rows and columns, TABLE[:, 1:] leaves column 0 out, "
+        "TABLE[:, 2:].expand(2, 3) reads column 2 three times."
     )
     console.code(as_strided)
-    console.ask("What are the strides and offsets of these three?")
+    console.ask("What are the strides and offsets of these three views?")
     named, ours = {}, {}
-    for name, view in VIEWS.items():
-        stride, offset = view.stride(), view.storage_offset()
-        named[f"{name}\nstride {stride}\noffset {offset}"] = view
-        ours[name] = as_strided(NUMBERS, view.shape, stride, offset)
+    for name, (stride, offset) in zip(VIEWS, LAYOUTS, strict=True):
+        ours[name] = as_strided(NUMBERS, VIEWS[name].shape, stride, offset)
+        named[f"{name}\nstride {stride}\noffset {offset}"] = ours[name]
     console.matrices(named)
     console.say(
-        "Row 2, column 1 of TABLE.T is at 0 + 2*1 + 1*3 = 5. [:, 1:] begins "
-        "one place later. With stride 0 the next column is in the same place. "
-        "Only TABLE is contiguous: TABLE.T, row by row, is 0 3 1 4 2 5. "
-        "Numbers that are only read must agree with PyTorch's exactly:"
+        "Row 2, column 1 of TABLE.T is at 0 + 2*1 + 1*3 = 5. TABLE[:, 1:] "
+        "begins one place later. With stride 0 the next column is in the same "
+        "place. Only TABLE is contiguous: TABLE.T, row by row, is 0 3 1 4 2 5. "
+        "These strides and offsets, found by hand, must give PyTorch's views:"
     )
     console.agrees("as_strided = PyTorch's four tensors", ours, VIEWS, 0)
 
@@ -161,8 +163,8 @@ def show_broadcasting() -> None:
         "    COLUMN  2  1\n"
         "    ROW        3    what is missing on the left counts as 1\n"
         "    sum     2  3    sizes that differ, none of them 1: an error\n"
-        "Nothing is copied: a stride of 0 stretches. COLUMN.expand(2, 3) has "
-        "stride (1, 0) and ROW.expand(2, 3) has (0, 1). So, by hand:"
+        "Nothing is copied: read with stride (1, 0), COLUMN has the shape "
+        "(2, 3), and so has ROW with (0, 1). The shape, found by hand:"
     )
     console.code(broadcast_shapes)
     shape = broadcast_shapes((2, 1), (3,))
@@ -181,33 +183,32 @@ def check_at_random() -> None:
         a, b = (h, 1, down)[n % 3 :], (1, w, down)[n % 2 :]  # these fit
         ours[n] = torch.tensor(broadcast_shapes(a, b))
         theirs[n] = torch.tensor(torch.broadcast_shapes(a, b))
-    console.agrees("both, 1,000 random cases that fit", ours, theirs, 0)
+    console.agrees("1,000 random tables, and pairs that fit", ours, theirs, 0)
 
 
 def show_photograph(photo: Tensor) -> dict[str, Tensor]:
     console.section("A photograph as a tensor")
     console.say(
-        "torch.from_numpy(np.array(PIL.Image.open(PATH).convert('RGB'))) makes "
-        "a tensor of a file: (H, W, C) in uint8. photo is one, "
-        f"{tuple(photo.shape)}, device {photo.device}, stride "
-        f"{photo.stride()}: the formula has a term for each dimension. photo"
-        f"[0, 0], its first pixel, is {photo[0, 0].tolist()}: red, green, "
-        "blue. To learn from images you mostly need (N, C, H, W) in float32. "
-        "(In uint8, 200 + 100 is 300 - 256 = 44, without an error.)"
+        f"photo has the shape {tuple(photo.shape)}, which is (H, W, C), in "
+        f"uint8 on the device {photo.device}. Its first pixel, photo[0, 0], is "
+        f"{photo[0, 0].tolist()}: red, green, blue, from 0 to 255. photo has "
+        f"three strides: {photo.size(1)} * 3 = {photo.stride(0)} places to the "
+        "next row, 3 to the next column, 1 to the next channel. To learn from "
+        "images you mostly need (N, C, H, W) in float32. permute(2, 0, 1) puts "
+        "dimension 2 first; torch.stack makes one tensor of N images. (In "
+        "uint8, 200 + 100 is 300 - 256 = 44, without an error.)"
     )
     console.code(pictures_of)
-    pictures, theirs = pictures_of(photo), to_tensor(photo.numpy())
-    console.agrees("image = torchvision's", pictures["image"], theirs, 0)
-    console.ask("by view has the shape of image. What does it look like?")
-    small = {name: shrunk(p, 24) for name, p in pictures.items()}
-    console.pictures(small, "pictures", width=24)
+    made, theirs = pictures_of(photo), to_tensor(photo.numpy())
+    console.agrees("image = torchvision's to_tensor", made["image"], theirs, 0)
+    console.ask("by view has the shape of image. What will it look like?")
+    console.pictures({n: shrunk(p, 24) for n, p in made.items()}, "photo", 24)
     console.say(
-        "permute exchanged the strides, as .T does. by view kept the order of "
-        "photo's storage, pixel after pixel, so its channel 0 is the upper "
-        "third of the photograph, in all its colours; and no error said so. "
-        "torch.stack([image, image]) has shape (N, C, H, W), with N = 2."
+        f"permute reorders strides: {photo.permute(2, 0, 1).stride()}. by view "
+        "reads the storage from end to end: red is the photo's upper third, "
+        "green the middle, blue the lower, laid on one another, with no error."
     )
-    return pictures
+    return {f"{name}, {tuple(p.shape)}": p for name, p in made.items()}
 
 
 def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
@@ -218,7 +219,7 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
     show_storage()
     show_broadcasting()
     check_at_random()
-    pictures = show_photograph(photo)
+    named = show_photograph(photo)
     console.mistakes(__name__, raises=RuntimeError)
     console.remember(
         "image = photo.permute(2, 0, 1).float() / 255  # H W C to C H W",
@@ -226,13 +227,12 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
         "assert guesses.shape == truths.shape  # or they may broadcast",
     )
     console.say(
-        "Exercise: which shape and stride read 0 1 2, 1 2 3, 2 3 4 and 3 4 5 "
-        "off NUMBERS? Try torch.arange(6).as_strided(shape, stride) in python."
+        "Exercise: import torch. For which shape and stride does torch.arange("
+        "6).as_strided(shape, stride) give 0 1 2, 1 2 3, 2 3 4, 3 4 5?"
     )
-    with board("tensor-demo", logdir, "IMAGES: strides, pictures") as writer:
+    with board("tensor-demo", logdir, "IMAGES: strides, photo") as writer:
         writer.add_figure("strides", strides_figure(VIEWS))
-        named = {f"{n}, {tuple(p.shape)}": p for n, p in pictures.items()}
-        writer.add_figure("pictures", pictures_figure(named, "One photo", 3))
+        writer.add_figure("photo", pictures_figure(named, "One photo", 3))
     console.next_lesson(__name__)
 
 

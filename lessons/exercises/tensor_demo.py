@@ -37,11 +37,12 @@ def as_strided() -> Cases:
 
 
 def broadcast_shapes() -> Cases:
-    """Put ones in front of the shorter one, until both are of one length.
+    """Begin with the last sizes: a[::-1] is a from right to left.
 
-    Go through the two side by side, with zip. When don't two sizes fit?
+    zip_longest(..., fillvalue=1) makes 1 of what is missing on the left.
 
-    When they differ and none of them is 1. If one is 1, the other counts.
+    Two sizes don't fit if they differ and none of them is 1. If one is 1, the
+    other counts.
     """
     yield call((2, 1), (3,)), (2, 3)
     yield call((3,), (2, 1)), (2, 3)
