@@ -4,8 +4,7 @@ Your program tells a SummaryWriter what it finds out while it runs:
     writer.add_scalar(tag, value, step)
 is a point of the curve named tag: step is its x, value its y. The writer
 appends it to a file. TensorBoard, another program, reads the file, even
-while yours still runs, and draws it in your browser. What goes wrong
-between the two is easy to understand once you have read such a file.
+while yours still runs, and draws it in your browser. You will read one.
 
     python cli.py tensorboard-demo --step
 """
@@ -27,13 +26,14 @@ from shared.figures import curves_figure
 from shared.options import LOGS, LogDir, Picture
 
 WORDS = {
-    "event file": "what a SummaryWriter writes: events, a curve's points, say",
+    "event file": "a writer's file of events; an event is a curve's point, say",
     "tag": "the name of a curve, a picture, a text, ..., such as line/y",
     "scalar": "a single number; one for each step makes a curve",
     "run": "a folder with event files; give each start of a program its own",
 }
 TABS = {"image": "IMAGES", "histogram": "HISTOGRAMS", "text": "TEXT"}
-LOOK = "SCALARS (smoothed by 0.6: set that to 0), IMAGES, HISTOGRAMS, TEXT"
+LOOK = """SCALARS (set Smoothing to 0, and untick
+"Ignore outliers": see all of 3x), IMAGES, HISTOGRAMS, TEXT. Open each group."""
 
 
 # ---- By hand ----------------------------------------------------------------
@@ -63,18 +63,18 @@ def curve(content: bytes, tag: str) -> Tensor:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_again(folder: Path) -> Entries:
-    """One folder is one run: TensorBoard shows only what follows the return to
-    step 0. (With --load_fast=false it draws both, as one zigzag.)"""
-    write_line(folder / "both", factor=1)
+    """One folder is one run. Its files hold six points: TensorBoard drops those
+    before the return to step 0 or, on Windows and new Macs, draws a zigzag."""
+    write_line(folder / "both", factor=1)  # y = x, for x in 0, 1, 2
     write_line(folder / "both", factor=3)  # changed, and started again
-    return entries(folder / "both")
+    return entries(folder / "both")  # a tag, and its (step, value) pairs
 
 
 def right_again(folder: Path) -> list[Entries]:
-    """a folder for each start. Each has its curve, and its colour."""
-    write_line(folder / "factor 1", factor=1)
-    write_line(folder / "factor 3", factor=3)
-    return [entries(folder / "factor 1"), entries(folder / "factor 3")]
+    """a folder for each start: two curves. (Untick both, it may hide one.)"""
+    write_line(folder / "x", factor=1)
+    write_line(folder / "3x", factor=3)
+    return [entries(folder / "x"), entries(folder / "3x")]
 
 
 def wrong_roof(folder: Path, roof: Tensor) -> bool:
@@ -86,17 +86,17 @@ def wrong_roof(folder: Path, roof: Tensor) -> bool:
 
 
 def right_roof(folder: Path, roof: Tensor) -> bool:
-    """say in which order the dimensions are, or change it with permute. (With
-    reshape there is no error either, but the picture is torn to pieces.)"""
+    """say in which order the dimensions are, or change it with permute. (A
+    reshape gives no error, but it tears the picture to pieces.)"""
     with SummaryWriter(folder / "whole") as writer:
         writer.add_image("roof", roof, dataformats="HWC")
     return picture(folder / "whole", "roof").equal(roof)
 
 
 def wrong_greys(folder: Path) -> Tensor:
-    """64 and 128 are white, too. All dtypes but uint8 should go from 0, black,
+    """All but black are white. All dtypes but uint8 should go from 0, black,
     to 1, white: they are multiplied by 255, then cut off at 0 and 255."""
-    greys = torch.tensor([[0.0, 64, 128, 255]])
+    greys = torch.tensor([[0.0, 64, 128, 192]])
     with SummaryWriter(folder / "white") as writer:
         writer.add_image("greys", greys, dataformats="HW")
     return picture(folder / "white", "greys")[..., 0]  # red
@@ -104,7 +104,7 @@ def wrong_greys(folder: Path) -> Tensor:
 
 def right_greys(folder: Path) -> Tensor:
     """divide by 255 what goes from 0 to 255, or make it uint8."""
-    greys = torch.tensor([[0.0, 64, 128, 255]]) / 255
+    greys = torch.tensor([[0.0, 64, 128, 192]]) / 255
     with SummaryWriter(folder / "greys") as writer:
         writer.add_image("greys", greys, dataformats="HW")
     return picture(folder / "greys", "greys")[..., 0]  # red
@@ -112,23 +112,21 @@ def right_greys(folder: Path) -> Tensor:
 
 def wrong_end(folder: Path) -> Entries:
     """The picture is not there yet: the writer works beside your program. If
-    that ended here, the picture would be lost."""
+    that ended now, the picture would be lost. (Ours goes on, so it comes.)"""
     writer = SummaryWriter(folder / "end")
     writer.add_image("noise", torch.rand(3, 400, 400))
     return entries(folder / "end")
 
 
 def right_end(folder: Path) -> Entries:
-    """with closes the writer, which waits until all is written. Where there is
-    no with, in a notebook say, writer.flush() waits, too."""
+    """with waits until all is written. Without it, call writer.flush()."""
     with SummaryWriter(folder / "closed") as writer:
         writer.add_image("noise", torch.rand(3, 400, 400))
     return entries(folder / "closed")
 
 
 def wrong_logdir(folder: Path) -> list[str]:
-    """There is no folder log, and no error: TensorBoard waits for one. Its page
-    says "No dashboards are active"."""
+    """There is no folder log: the page says "No dashboards are active"."""
     return runs_below(folder / "log")  # as tensorboard --logdir does
 
 
@@ -145,9 +143,9 @@ def write_line(run: Path, factor: int) -> None:
 
 # ---- The lesson -------------------------------------------------------------
 def show_paper_case(run: Path) -> None:
-    console.section('A case for paper: what add_scalar("y", 6, 3) writes')
+    console.section('On paper: what add_scalar("y", 6, 3, walltime=0) writes')
     with SummaryWriter(run) as writer:
-        writer.add_scalar("y", 6, 3, walltime=0)  # no time of day: shorter
+        writer.add_scalar("y", 6, 3, walltime=0)
     (path,) = run.iterdir()
     content, record = path.read_bytes(), path.read_bytes()[-30:]
     rows = [
@@ -158,8 +156,8 @@ def show_paper_case(run: Path) -> None:
     ]
     console.table(["bytes, in hexadecimal", "what they are"], rows)
     console.say(
-        "79 is the tag y. The lowest byte is first: 6 is 40c00000, in bits 0 "
-        "(plus), 10000001 (129), 1000... (1 + 1/2). 1.5 * 2 ** (129 - 127) = 6."
+        "They are one record: 8 + 4 + 14 + 4 = 30 bytes. 79 is the letter y. "
+        "Without walltime=0 the event has 9 bytes more, for the time of day."
     )
     six = torch.tensor([*record[-8:-4]], dtype=torch.uint8).view(torch.float32)
     console.agrees("00 00 c0 40 as a float32 = 6", six, torch.tensor([6]), 0)
@@ -186,15 +184,15 @@ def write_all(writer: SummaryWriter, photo: Tensor, images: Tensor) -> None:
 
 
 def show_everything(writer: SummaryWriter, photo: Tensor) -> None:
-    console.section("Everything that a writer can take")
+    console.section("Curves, pictures, histograms, texts")
     console.code(write_all)
-    console.ask("How many entries will line/y have? And images/grid?")
+    console.ask("How many events will line/y have? And images/grid?")
     run, (train, _) = Path(writer.log_dir), digits(28)
     write_all(writer, photo, train.images[:20])
     writer.flush()  # wait until all is in the file
     found = entries(run)
     rows = [(t, len(e), TABS.get(e[0][1], "SCALARS")) for t, e in found.items()]
-    console.table(["tag", "entries", "tab in TensorBoard"], rows)
+    console.table(["tag", "events", "tab in TensorBoard"], rows)
     (path,) = run.glob("*tfevents*")
     pair = curve(path.read_bytes(), "line/y"), torch.tensor(found["line/y"])
     console.agrees("curve by hand, line/y = TensorBoard's", *pair, 0)
@@ -202,11 +200,12 @@ def show_everything(writer: SummaryWriter, photo: Tensor) -> None:
     console.say(
         f"images/hwc came as {tuple(photo.shape)}, images/chw with 3 in front. "
         "20 images of 28 x 28 became one picture of 84 x 224, eight in a row. "
-        "A histogram counts its numbers, range by range. The tag lines is "
-        "missing: a run has one curve under a tag, so add_scalars made a run, "
-        "a folder in ours, for each: lines_2x, lines_3x, lines_x. TensorBoard "
-        "draws them in one plot. A program that trains a network calls "
-        "add_scalar at each step, and you watch."
+        "A histogram counts its numbers, range by range: expect five hills, "
+        "their tops near 0, 1, 2, 3, 4. add_text added /text_summary. The tag "
+        "lines is missing: a run has one curve under a tag, so add_scalars "
+        "made a run, a folder in ours, for each: lines_2x, lines_3x, lines_x. "
+        "TensorBoard draws them in one plot. While a network is trained, call "
+        "add_scalar at each step. Reload the page for new points."
     )
 
 
@@ -224,14 +223,15 @@ def run(image: Picture = None, logdir: LogDir = LOGS) -> None:
         given = {"folder": folder / "mistakes", "roof": roof}
         console.mistakes(__name__, raises=TypeError, **given)
         console.remember(
-            "import time; from torch.utils.tensorboard import SummaryWriter",
-            'with SummaryWriter(f"logs/{time.time():.0f}") as writer:',
-            '    writer.add_scalar("y", 6, 3)  # tensorboard --logdir logs',
+            "from torch.utils.tensorboard import SummaryWriter",
+            "with SummaryWriter() as writer:  # below runs, named by the time",
+            '    writer.add_scalar("y", 6, 3)  # tensorboard --logdir runs',
         )
         console.say(
             "Exercise: write image_grid(images, columns), which lays images "
-            "(N, 3, H, W) in rows, then zeros. With 20 in 1, 8 or 20 columns "
-            "it equals torchvision.utils.make_grid(images, columns, padding=0)."
+            "(N, 3, H, W) row by row, and zeros in what is left. For "
+            "torch.rand(20, 3, 28, 28) and 1, 8 or 20 columns it equals "
+            "torchvision.utils.make_grid(images, columns, padding=0)."
         )
     console.next_lesson(__name__)
 

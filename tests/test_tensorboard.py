@@ -124,6 +124,17 @@ walk(document.body);
 """
 
 
+UNTICK_IGNORE_OUTLIERS = """
+const walk = node => {
+  const box = node.matches?.("paper-checkbox, vaadin-checkbox");
+  if (box && /outliers/.test(node.textContent)) node.click();
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+};
+walk(document.body);
+"""
+
+
 def look_until(browser, *words: str, pictures: int = 0) -> Image.Image:
     """Wait until the page shows all the words and so many pictures.
 
@@ -202,6 +213,17 @@ def test_every_kind_of_entry_of_tensorboard_demo_is_shown(browser, demo):
         browser.execute_script(OPEN_GROUPS)
         tags = [f"tag:images/{name}" for name in ("chw", "grid", "hwc")]
         look_until(browser, "tag:figure", *tags, "tag:roof", pictures=9)
+
+
+def test_the_end_of_a_line_is_an_outlier_until_you_untick_that(browser, demo):
+    with tensorboard(demo) as address:
+        browser.get(f"{address}?tagFilter=lines#scalars")
+        browser.refresh()
+        look_until(browser, "tag:lines", "240")
+        text, _ = browser.execute_script(EVERYTHING)
+        assert "300" not in text.partition("tag:lines")[2]  # lines_3x: 297
+        browser.execute_script(UNTICK_IGNORE_OUTLIERS)
+        look_until(browser, "tag:lines", "250300")
 
 
 def test_of_two_runs_in_a_folder_one_is_forgotten_or_a_zigzag_drawn(demo):

@@ -39,7 +39,7 @@ def test_hwc_as_chw_is_an_error_and_reshape_tears_it_silently(tmp_path, roof):
 
 def test_only_uint8_is_not_multiplied(tmp_path):
     assert lesson.wrong_greys(tmp_path).tolist() == [[0, 255, 255, 255]]
-    assert lesson.right_greys(tmp_path).tolist() == [[0, 64, 128, 255]]
+    assert lesson.right_greys(tmp_path).tolist() == [[0, 64, 128, 192]]
     greys = torch.tensor([[0, 64, 128, 255]])
     dtypes = torch.int64, torch.int32, torch.float64, torch.float16
     with SummaryWriter(tmp_path / "other") as writer:
@@ -79,8 +79,8 @@ def test_a_program_that_ends_loses_it_unless_it_waited(tmp_path, last, kept):
 def test_tensorboard_finds_runs_below_its_folder_and_in_no_other(tmp_path):
     lesson.right_again(tmp_path)
     assert lesson.wrong_logdir(tmp_path) == []
-    assert lesson.right_logdir(tmp_path) == ["factor 1", "factor 3"]
-    assert lesson.right_logdir(tmp_path / "factor 1") == ["."]
+    assert lesson.right_logdir(tmp_path) == ["3x", "x"]
+    assert lesson.right_logdir(tmp_path / "x") == ["."]
 
 
 def test_command_writes_every_kind_of_entry_and_reads_it_back(
@@ -92,7 +92,7 @@ def test_command_writes_every_kind_of_entry_and_reads_it_back(
     for line in (
         "0e 00 00 00 00 00 00 00 the event's length, 14",
         "10 03 2a 0a 0a 08 0a 01 79 15 00 00 c0 40 the event: step 3",
-        "79 is the tag y.",
+        "They are one record: 8 + 4 + 14 + 4 = 30 bytes. 79 is the letter y.",
         "✓ 00 00 c0 40 as a float32 = 6: largest difference 0",
         "The file has 2 records; the first names its kind.",
         "✓ records = TensorBoard's own reader: largest difference 0",
@@ -174,14 +174,36 @@ def test_a_picture_of_your_own_changes_the_screen(run_cli, only_run, tmp_path):
     assert picture(run, "images/chw").equal(torch.from_numpy(pixels))
 
 
+def test_the_time_of_day_makes_an_event_9_bytes_longer(tmp_path):
+    for name, words in (("with", {}), ("without", {"walltime": 0})):
+        with SummaryWriter(tmp_path / name) as writer:
+            writer.add_scalar("y", 6, 3, **words)
+    (with_it,), (without,) = (
+        (tmp_path / name).iterdir() for name in ("with", "without")
+    )
+    longer, event = (
+        lesson.records(path.read_bytes())[1] for path in (with_it, without)
+    )
+    assert (len(longer), len(event)) == (23, 14)
+    assert longer.endswith(event)
+
+
+def test_the_hills_of_the_histogram_have_their_tops_where_it_says(
+    run_cli, read_events, only_run, tmp_path
+):
+    run_cli("tensorboard-demo", "--logdir", tmp_path)
+    events = read_events(only_run(tmp_path, "tensorboard-demo"))
+    for event in events.Histograms("numbers"):
+        counts = event.histogram_value
+        assert abs(counts.sum / counts.num - event.step) < 0.2
+
+
 def test_the_lines_to_remember_run(run_cli, tmp_path, monkeypatch):
     output = run_cli("tensorboard-demo", "--logdir", tmp_path / "logs").output
     lines = re.findall(r"│ • (.*?) *│", output)
     monkeypatch.chdir(tmp_path)
     exec("\n".join(lines), {})
-    (run,) = (
-        path for path in (tmp_path / "logs").iterdir() if path.name[0].isdigit()
-    )
+    (run,) = (tmp_path / "runs").iterdir()
     assert entries(run) == {"y": [(3, 6)]}
 
 
