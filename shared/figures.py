@@ -149,10 +149,14 @@ def show_developing(negative: Tensor, path: Tensor) -> dict[str, Figure]:
     few = [0, 1, 2, 5, 20, len(path) - 1]
     names = ("contrast", "brightness", "loss")
     rows = zip(names, path[few].T.tolist(), strict=True)
-    cells = [(name, *(f"{n:.3g}" for n in row)) for name, row in rows]
-    console.table(["step", *map(str, few)], cells)
+    cells = [[name, *(f"{n:.3g}" for n in row)] for name, row in rows]
+    for cell, wanted in zip(cells, (-1, 1, 0), strict=True):
+        cell.append(f"{wanted}")
+    console.table(["step", *map(str, few), "wanted"], cells)
     if path[-1, 2] > path[0, 2]:
         console.say("The loss has grown: these steps are too large.")
+    elif path[-1, 2] > 0.01:
+        console.say("The loss is still falling: these steps are too few.")
     made = {"negative": negative}
     for step in few[1:]:
         made[f"step {step}"] = path[step, 0] * negative + path[step, 1]

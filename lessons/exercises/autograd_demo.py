@@ -89,10 +89,10 @@ def _adds_up(value: Any) -> None:
 def develop() -> Cases:
     """First compute the loss. Write it down, behind the two numbers.
 
-    loss.backward() leaves contrast.grad and brightness.grad. Each number takes
-    lr times its own off, under torch.no_grad().
+    loss.backward() leaves a grad for each number. Take lr times its own off
+    each, under torch.no_grad().
 
-    Empty both grads before the next walk. steps steps make steps + 1 rows.
+    Empty grad before the next walk. steps steps make steps + 1 rows.
     """
     black, white = torch.zeros(1, 1), torch.ones(1, 1)
     first = [[0.0, 0.0, 1.0], [0.0, 0.5, 0.25], [0.0, 0.75, 0.0625]]

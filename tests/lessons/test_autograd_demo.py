@@ -28,23 +28,38 @@ def test_a_thousand_random_programs_agree_with_autograd_and_small_changes():
         assert near == pytest.approx(theirs, rel=1e-3, abs=1e-3 * size), case
 
 
-def test_programs_stay_off_relu_s_corner_and_each_line_matters():
+def test_programs_stay_off_relu_s_corner_and_all_in_them_matters():
     lengths = {program.count(";") + 1 for program, _ in programs.some(100)}
     assert lengths == {3, 4, 5, 6, 7}
     for program, inputs in programs.some(100):
         names = programs.run(program, map(lesson.Value, inputs))
         reached = names["y"].visit([])
-        for name, value in names.items():
-            assert name in "abc" or value in reached
+        for value in names.values():
+            assert value in reached
             corner = len(value.parents) == 1 and value.parents[0][0].number == 0
             assert not corner
 
 
 def test_at_relu_s_corner_autograd_says_0_and_small_changes_a_half():
-    case = ("y = a.relu()", [0.0, 0.0, 0.0])
+    case = ("y = a.relu() + b + c", [0.0, 0.0, 0.0])
     assert programs.walk(case, programs.leaf)[0] == 0
     assert programs.walk(case, lesson.Value)[0] == 0
     assert programs.nudge(case)[0] == pytest.approx(0.5)
+
+
+def test_autograd_leaves_a_gradient_in_every_input():
+    for program, inputs in programs.some(100):
+        leaves = [programs.leaf(number) for number in inputs]
+        programs.run(program, leaves)["y"].backward()
+        assert all(leaf.grad is not None for leaf in leaves)
+
+
+def test_pytorch_keeps_the_gradients_of_leaves_only():
+    names = programs.run(lesson.CASE, map(programs.leaf, (2.0, -3.0, 10.0)))
+    names["y"].backward()
+    assert names["a"].grad == -24
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert names["s"].grad is None
 
 
 def test_the_exercise_s_programs_are_exact_in_any_order():
@@ -82,6 +97,9 @@ def test_the_cases_refuse_one_wrong_word_in_value(line, mutant):
 
 
 def test_mistakes_fail_and_their_mends_work():
+    with pytest.raises(RuntimeError, match="only for scalar outputs"):
+        lesson.wrong_row()
+    assert lesson.right_row().tolist() == [4, 6]
     assert lesson.wrong_twice() == 8
     assert lesson.right_twice() == 4
     assert lesson.wrong_square() == 2
@@ -139,9 +157,10 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     for words in (
-        "p = a * b = -6, s = p + c = 4, y = s * s = 16",
-        "p = -6.003, s = 3.997, y = 15.976009",
-        "-0.023991 / 0.001 = -23.991. By 0.0001: -23.9991.",
+        "p = a * b; s = p + c; y = s * s: p is -6, s is 4, y is 16.",
+        "(2.001 * -3 + 10)² = 15.976009.",
+        "-0.023991 / 0.001 = -23.991.",
+        "comes to -24, a's gradient",
         "s = p + c = 4, gradient 1*4 + 1*4 = 8",
         "a = 2, gradient 8*-3 = -24 (leaf)",
         "b = -3, gradient 8*2 = 16 (leaf)",
@@ -149,10 +168,12 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
         "✓ 3 gradients = autograd's: largest difference 0",
         "✓ 300 gradients = autograd's: largest difference 0",
         "rounded to 0.01: largest difference 0",
-        "negative (2 as in s * s), -0.337.",
+        "negative (2 as in s * s), is -0.337.",
+        "d = b + c; e = d.relu(); y = a * e -1 2 3 5 -1 -1",
         "Step 1 moves contrast to 0 - 0.3 * -0.337 = 0.101: up",
         "✓ contrast after step 1",
-        "Mistake 2 of 2",
+        "grad can be implicitly created only for scalar outputs",
+        "Mistake 3 of 3",
         "Next lesson: python cli.py",
     ):
         assert words in said, words
@@ -167,9 +188,10 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
     ("words", "said"),
     [
         (("--a", 99), "a = 99, gradient"),
-        (("--b", 0), "p = a * b = 0"),
+        (("--b", 0), "p is 0, s is 10, y is 100"),
         (("--c", -99), "c = -99, gradient"),
         (("--lr", 1), "The loss has grown"),
+        (("--lr", 0.01), "The loss is still falling"),
         (("--lr", 0.1), "0 - 0.1 * -0.337 = 0.034: up"),
     ],
 )
@@ -187,15 +209,15 @@ def test_small_changes_come_to_the_gradient_at_any_numbers(a, capsys):
     for b, c in ((99, -99), (-99, 99), (0, 0), (1, -1)):
         lesson.show_nudge(a, b, c)
         said = " ".join(capsys.readouterr().out.split())
-        (change, ratio, nearer, comes_to) = re.search(
-            r"of a: (\S+) / 0.001 = (\S+)\. By 0.0001: (\S+)\. "
-            r"As .* comes to (\S+), a's",
+        (more, change, ratio, comes_to) = re.search(
+            r"= (\S+)\. Change .* of a: (\S+) / 0.001 = (\S+)\. "
+            r"The .* comes to (\S+), a's",
             said,
         ).groups()
         s = Fraction(a * b + c)
+        assert Fraction(more) == s * s + Fraction(change)
         assert Fraction(ratio) == 1000 * Fraction(change)
         assert Fraction(ratio) == 2 * b * s + b * b * Fraction("0.001")
-        assert Fraction(nearer) == 2 * b * s + b * b * Fraction("0.0001")
         assert Fraction(comes_to) == 2 * b * s
 
 
