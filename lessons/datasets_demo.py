@@ -231,7 +231,7 @@ def run(limit: Limit = 50, logdir: LogDir = LOGS) -> None:
         "to_idx(read_idx(IMAGES)) == IMAGES, and the same with LABELS."
     )
     with board("datasets-demo", logdir, "IMAGES: nearest, ten") as writer:
-        writer.add_figure("nearest", pictures_figure(pair, "labels", 2))
+        writer.add_figure("nearest", pictures_figure(pair, "A wrong answer", 2))
         writer.add_figure("ten", pictures_figure(ten, "label: class", 5))
     console.next_lesson(__name__)
 

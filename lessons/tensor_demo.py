@@ -145,10 +145,10 @@ def show_storage() -> None:
         named[f"{name}\nstride {stride}\noffset {offset}"] = ours[name]
     console.matrices(named)
     console.say(
-        "Row 2, column 1 of TABLE.T is at 0 + 2*1 + 1*3 = 5. TABLE[:, 1:] "
-        "begins one place later. With stride 0 the next column is in the same "
-        "place. Only TABLE is contiguous: TABLE.T, row by row, is 0 3 1 4 2 5. "
-        "These strides and offsets, found by hand, must give PyTorch's views:"
+        "TABLE.T has the shape (3, 2). Its row 2, column 1 is at 0 + 2*1 + 1*3 "
+        "= 5. TABLE[:, 1:] begins one place later. With stride 0 the next "
+        "column is in the same place. Only TABLE is contiguous: TABLE.T, row "
+        "by row, is 0 3 1 4 2 5. Read by hand, all must be PyTorch's views:"
     )
     console.agrees("as_strided = PyTorch's four tensors", ours, VIEWS, 0)
 

@@ -52,13 +52,13 @@ def records(content: bytes) -> list[bytes]:
 
 def curve(content: bytes, tag: str) -> Tensor:
     """The points (step, value) of one scalar, in the file's order: (N, 2)."""
-    points = []
+    points = []  # float64, below: float32 rounds steps above 2**24
     for record in records(content):
         event = Event.FromString(record)
         for entry in event.summary.value:  # none in a file's first record
             if entry.tag == tag:
                 points.append((event.step, entry.simple_value))
-    return torch.tensor(points).reshape(-1, 2)  # without points: (0, 2)
+    return torch.tensor(points, dtype=torch.float64).reshape(-1, 2)  # or (0, 2)
 
 
 # ---- Mistakes ---------------------------------------------------------------
@@ -179,7 +179,7 @@ def write_all(writer: SummaryWriter, photo: Tensor, images: Tensor) -> None:
     for step in range(5):  # a thousand random numbers, most near step
         writer.add_histogram("numbers", torch.randn(1000) + step, step)
     x = torch.arange(100)
-    writer.add_figure("figure", curves_figure(x, {"2x": 2 * x}, "x", "y"))
+    writer.add_figure("figure", curves_figure(x, {"y = 2x": 2 * x}, "x", "y"))
     writer.add_text("note", "A text, with **bold** words: *y* is twice *x*.")
 
 

@@ -125,12 +125,12 @@ def show_paper_case() -> None:
     for name, (red, green, blue) in made.items():
         console.matrices({f"{name}, red": red, "green": green, "blue": blue})
     console.say(
-        "Orange's red: 204 / 255 = 0.8; with mean and std 0.5, (0.8 - 0.5) / "
-        "0.5 = 0.6. So 0 to 1 becomes -1 to 1. What for? Let w and b be 0, v a "
-        "number of a pixel, and let w * v + b be meant to be 1. The loss (w * "
-        "v + b - 1)**2 has the gradients -2 * v and -2. After one step with lr "
-        "= 0.1, w is 0.2 * v, b is 0.2, and w * v + b is 0.2 * v * v + 0.2: "
-        "for v = 0.6 that is 0.272, on its way to 1; for v = 204 it is 8323.4."
+        "Orange's red: 204 / 255 = 0.8, and (0.8 - 0.5) / 0.5 = 0.6. So x "
+        "becomes 2 * x - 1, and 0 to 1 becomes -1 to 1. What for? Let w and b "
+        "be 0, v a number of a pixel, and w * v + b meant to be 1. The loss (w "
+        "* v + b - 1)**2 has the gradients -2 * v and -2. After one step with "
+        "lr = 0.1, w is 0.2 * v, b is 0.2, and w * v + b is 0.2 * v * v + 0.2: "
+        "for v = 0.6 that is 0.272, nearer to 1; for v = 204 it is 8323.4."
     )
 
 

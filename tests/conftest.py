@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one thread of PyTorch a worker
@@ -16,6 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
@@ -51,13 +53,35 @@ def run_cli(monkeypatch) -> Callable[..., Result]:
 @pytest.fixture
 def read_events() -> Callable[[Path], EventAccumulator]:
     """read_events(folder) reads back what a run wrote, leaving nothing out."""
-    everything = {"images": 0, "scalars": 0}
+    everything = dict.fromkeys(
+        ("images", "scalars", "histograms", "tensors"), 0
+    )
 
     def read(folder: Path) -> EventAccumulator:
         events = EventAccumulator(str(folder), size_guidance=everything)
         return events.Reload()
 
     return read
+
+
+@pytest.fixture
+def drawn() -> Callable[[EventAccumulator], dict[str, tuple[int, int]]]:
+    """drawn(events) is the size of each tag's picture: one, and not blank."""
+
+    def sizes(events: EventAccumulator) -> dict[str, tuple[int, int]]:
+        found = {}
+        for tag in events.Tags()["images"]:
+            (event,) = events.Images(tag)
+            file = BytesIO(event.encoded_image_string)
+            picture = Image.open(file).convert("RGB")
+            found[tag] = picture.size
+            pixels = picture.width * picture.height
+            ground = max(count for count, _ in picture.getcolors(pixels))
+            # a title alone leaves more of it empty
+            assert ground < 0.97 * pixels, f"{tag} is blank"
+        return found
+
+    return sizes
 
 
 @pytest.fixture

@@ -28,10 +28,15 @@ def parse() -> Cases:
     """
     names = ["image_1.png", "image_3.png", "image_4.png", "my flower.png"]
     names += ["a  b.png", "sub/c d.png", "7", "naïve 图.png"]
+    names += ["image_06734.jpg"]
     with written({name: b"" for name in names}) as folder:
         paper = [("image_1.png", 0), ("my flower.png", 1)]
         yield call("\n".join(PAPER), folder), _is(folder, paper, [4, 5, 6])
-        for text in ("", "\n", " \t\n\n"):
+        line, found = "image_06734.jpg 0", [("image_06734.jpg", 0)]
+        yield call(line, folder), _is(folder, found, [])
+        windows = f"{line}\r\n\r\n{line}\r\n7 x\r\n{line}"
+        yield call(windows, folder), _is(folder, found * 3, [4])
+        for text in ("", "\n", " \t\n\n", "\r\n\r\n"):
             yield call(text, folder), _is(folder, [], [])
         for text in ("7 7", "7 7\n", "\n\n7\t7", "  7   7  ", "7 0007"):
             yield call(text, folder), _is(folder, [("7", 7)], [])

@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor
+from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from lessons.datasets_demo import IMAGES, LABELS
+from shared.datasets.as_files import written
 from shared.datasets.idx import to_idx
 from shared.practice.cases import Cases, call
 
@@ -20,11 +22,18 @@ def read_idx() -> Cases:
     yield call(LABELS), torch.tensor([7, 3], dtype=torch.uint8)
     paper = [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
     yield call(IMAGES), torch.tensor(paper, dtype=torch.uint8)
-    for shape in ((1,), (300,), (2, 260), (5, 28, 28), (2, 1, 3, 4), (0, 2, 2)):
+    for shape in ((2, 1, 3, 4), (0, 2, 2)):  # not as torchvision reads them
         numbers = _pixels(*shape)
         yield call(to_idx(numbers)), numbers
-    numbers = _pixels(70_000)  # its size is 0 1 17 112
-    yield call(to_idx(numbers)), numbers
+    for shape in ((1,), (300,), (2, 260), (5, 28, 28), (70_000,)):
+        content = to_idx(_pixels(*shape))  # the last size is 0 1 17 112
+        yield call(content), _torchvision(content)
+
+
+def _torchvision(content: bytes) -> Tensor:
+    """What MNIST makes of such a file: one to three dimensions, none empty."""
+    with written({"idx": content}) as folder:
+        return read_sn3_pascalvincent_tensor(str(folder / "idx"))
 
 
 def nearest() -> Cases:
@@ -46,6 +55,10 @@ def nearest() -> Cases:
         labels = torch.randint(1, 10, (20,))
         yield call(known, labels, known), labels  # each is most like itself
         yield call(known, labels, images), _one_by_one(known, labels, images)
+    known, images = _pixels(60, 6, 5), _pixels(40, 6, 5)  # cdist: as a product
+    labels = torch.randint(1, 10, (60,))
+    yield call(known, labels, images), _one_by_one(known, labels, images)
+    yield call(known, labels, images[:0]), labels[:0]
     mirrored = known.flip(0).transpose(1, 2)  # not contiguous
     yield call(mirrored, labels, mirrored), labels
 

@@ -76,7 +76,7 @@ def pictures_of() -> Cases:
     The last is photo.view(image.shape), divided by 255.
     """
     yield call(_photo(2, 2)), _expected(_photo(2, 2))
-    for size in ((1, 1), (1, 5), (5, 1), (3, 4), (7, 6)):
+    for size in ((1, 1), (1, 5), (5, 1), (3, 4), (7, 6), (0, 4), (4, 0)):
         photo = torch.randint(0, 256, (*size, 3), dtype=torch.uint8)
         yield call(photo), _expected(photo)
 

@@ -1,6 +1,6 @@
 """Cases for lessons/tensorboard_demo.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import torch
@@ -41,21 +41,27 @@ def curve() -> Cases:
     event.summary.value holds its entries. Those with the right tag give a
     point: event.step and entry.simple_value.
 
-    In the end there is a row for each point. Without points there are still
-    two columns: reshape(-1, 2).
+    In the end there is a row for each point, in float64: float32 has no
+    16,777,217 for a step. Without points there are still two columns:
+    reshape(-1, 2).
     """
     line = [_event(x, y=2 * x) for x in range(3)]
-    yield call(_file([VERSION, *line]), "y"), Tensor([[0, 0], [1, 2], [2, 4]])
+    yield call(_file([VERSION, *line]), "y"), _rows([0, 0], [1, 2], [2, 4])
     mixed = [_event(3, y=6, z=7), _event(0, z=1), _event(1, y=0.5)]
-    yield call(_file(mixed), "y"), Tensor([[3, 6], [1, 0.5]])
-    yield call(_file(mixed), "z"), Tensor([[3, 7], [0, 1]])
-    yield call(_file(mixed), "other"), torch.zeros(0, 2)
-    yield call(_file([VERSION]), "y"), torch.zeros(0, 2)
-    yield call(_file(line)[:-1], "y"), Tensor([[0, 0], [1, 2]])
+    yield call(_file(mixed), "y"), _rows([3, 6], [1, 0.5])
+    yield call(_file(mixed), "z"), _rows([3, 7], [0, 1])
+    yield call(_file(mixed), "other"), _rows()
+    yield call(_file([VERSION]), "y"), _rows()
+    yield call(_file(line)[:-1], "y"), _rows([0, 0], [1, 2])
+    far = [_event(2**24 + 1, y=1), _event(2**40 + 1, y=2)]
+    yield call(_file(far), "y"), _rows([2**24 + 1, 1], [2**40 + 1, 2])
     values = torch.randn(50)
     events = [_event(s, y=v) for s, v in enumerate(values.tolist())]
-    points = torch.stack([torch.arange(50.0), values], dim=1)
-    yield call(_file(events), "y"), points
+    yield call(_file(events), "y"), _rows(*enumerate(values.tolist()))
+
+
+def _rows(*points: Sequence[float]) -> Tensor:
+    return torch.tensor(points, dtype=torch.float64).reshape(-1, 2)
 
 
 def _event(step: int, **values: float) -> bytes:

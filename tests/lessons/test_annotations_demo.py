@@ -137,7 +137,7 @@ def test_tensorboard_clips_as_the_mistake_says(tmp_path, read_events):
 
 
 def test_command_prints_the_worked_cases_and_logs_the_pictures(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("annotations-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
@@ -165,7 +165,7 @@ def test_command_prints_the_worked_cases_and_logs_the_pictures(
         assert part in said, part
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "annotations-demo"))
-    assert events.Tags()["images"] == ["batch"]
+    assert drawn(events) == {"batch": (880, 540)}
 
 
 def test_batch_size_alone_changes_the_screen(run_cli, tmp_path):

@@ -121,6 +121,34 @@ def test_pytorch_refuses_to_overwrite_a_leaf_as_develop_says():
         names["develop"](1 - a_photo(), a_photo(), 0.3, 1)
 
 
+def stepped(where: str) -> None:
+    """develop(), with numbers = numbers - ... in place of numbers -= ..."""
+    source = inspect.getsource(lesson.develop)
+    (line,) = (n for n in source.splitlines() if "torch.no_grad()" in n)
+    there = source.replace(line, line.split("with")[0] + where)
+    made = there.replace("numbers -= lr", "numbers = numbers - lr")
+    made = made.replace("        numbers.grad = None", "        pass")
+    exec(made, names := dict(vars(lesson)))
+    names["develop"](1 - a_photo(), a_photo(), 0.3, 1)
+
+
+def test_a_new_tensor_in_place_of_the_leaf_stops_at_the_second_step():
+    w = torch.tensor(2.0, requires_grad=True)
+    ((w - 5) ** 2).backward()
+    w = w - 0.1 * w.grad  # noted, so no leaf
+    ((w - 5) ** 2).backward()
+    assert not w.is_leaf
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert w.grad is None
+    with (
+        pytest.warns(UserWarning, match="not a leaf"),
+        pytest.raises(TypeError, match="'float' and 'NoneType'"),
+    ):
+        stepped("if True:")
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        stepped("with torch.no_grad():")  # a leaf, but nothing is noted
+
+
 def a_photo() -> torch.Tensor:
     return F.avg_pool2d(photograph("china")[:, 20:180, 120:280], 8).mean(0)
 
@@ -146,12 +174,56 @@ def test_value_finds_the_first_gradients_of_the_photo_too():
     assert path[1, :2].tolist() == pytest.approx(taken, rel=1e-5)
 
 
+def test_the_figures_say_what_they_show():
+    graph = programs.run(lesson.CASE, map(lesson.Value, (2, -3, 10)))
+    graph["y"].backward()
+    (axes,) = lesson.graph_figure(lesson.CASE, graph).axes
+    assert axes.get_title().startswith("Numbers are made from left to right.")
+    texts = [text.get_text() for text in axes.texts]
+    for box in (
+        "a\n= 2\ngradient -24",
+        "b\n= -3\ngradient 16",
+        "c\n= 10\ngradient 8",
+        "p = a * b\n= -6\ngradient 8",
+        "s = p + c\n= 4\ngradient 8",
+        "y = s * s\n= 16\ngradient 1",
+    ):
+        assert texts.count(box) == 1, box
+    arrows = sorted(text for text in texts if text.startswith("*"))
+    assert arrows == ["* -3", "* 1", "* 1", "* 2", "* 4", "* 4"]
+
+
+def test_developing_shows_each_step_and_downhill_ends_at_the_photo():
+    photo = a_photo()
+    path = lesson.develop(1 - photo, photo, 0.3, 100)
+    figures = lesson.show_developing(1 - photo, path)
+    developing, downhill = figures["developing"], figures["downhill"]
+    said = developing.get_suptitle()
+    assert said == "contrast * negative + brightness, 0 is black, 1 is white"
+    shown = {axes.get_title(): axes.images[0] for axes in developing.axes}
+    steps = [f"step {step}" for step in (1, 2, 5, 20, 100)]
+    assert [*shown] == ["negative", *steps]
+    last = torch.from_numpy(shown["step 100"].get_array().data)
+    assert 0 < (last - photo).abs().max() < 0.05
+    (axes,) = downhill.axes[:1]
+    assert axes.get_title().startswith("The loss over its two numbers")
+    labels = axes.get_xlabel(), axes.get_ylabel()
+    assert labels == ("contrast", "brightness")
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    way = torch.from_numpy(lines["the path"]).float()
+    assert torch.equal(way, path[:, :2])
+    assert lines["start: 0, 0"].tolist() == [[0, 0]]
+    assert lines["the photo: -1, 1"].tolist() == [[-1, 1]]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == [*lines]
+
+
 def test_train_cifar_s_network_has_so_many_numbers():
     assert sum(p.numel() for p in CifarNet().parameters()) == 145_578
 
 
 def test_command_prints_the_worked_case_and_logs_three_figures(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("autograd-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
@@ -170,6 +242,9 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
         "rounded to 0.01: largest difference 0",
         "negative (2 as in s * s), is -0.337.",
         "d = b + c; e = d.relu(); y = a * e -1 2 3 5 -1 -1",
+        "contrast 0 0.101 0.094 -0.0179 -0.46 -0.978 -1",
+        "brightness 0 0.316 0.414 0.502 0.727 0.989 1",
+        "loss 0.358 0.124 0.101 0.079 0.0239 4.05e-05 0",
         "Step 1 moves contrast to 0 - 0.3 * -0.337 = 0.101: up",
         "✓ contrast after step 1",
         "grad can be implicitly created only for scalar outputs",
@@ -179,9 +254,11 @@ def test_command_prints_the_worked_case_and_logs_three_figures(
         assert words in said, words
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "autograd-demo"))
-    tags = events.Tags()["images"]
-    assert sorted(tags) == ["developing", "downhill", "graph"]
-    assert all(len(events.Images(tag)) == 1 for tag in tags)
+    assert drawn(events) == {
+        "graph": (900, 450),
+        "developing": (1140, 260),
+        "downhill": (750, 600),
+    }
 
 
 @pytest.mark.parametrize(

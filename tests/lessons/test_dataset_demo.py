@@ -89,10 +89,12 @@ def test_hidden_files_are_no_pictures_and_image_folder_takes_them(folder):
     files = dataset_files()
     traps = {n: c for n, c in files.items() if n.startswith("mac/")}
     with written({f"root/{name}": c for name, c in traps.items()}) as root:
-        taken = [
-            Path(path).name for path, _ in ImageFolder(root / "root").samples
-        ]
-    assert taken == ["._000.png", "000.png"]
+        dataset = ImageFolder(root / "root")
+        taken = [Path(path).name for path, _ in dataset.samples]
+        assert taken == ["._000.png", "000.png"]
+        with pytest.raises(UnidentifiedImageError, match=r"\._000\.png"):
+            dataset[0]
+        assert dataset[1][0].size == (28, 28)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,6 +105,9 @@ def test_a_cut_file_ends_an_epoch_without_being_named(folder, seed):
         lesson.wrong_night(files)
     assert "png" not in str(stopped.value)
     assert lesson.right_night(files) == ["8-2.png"]
+    rest = [path for path in files if path.name != "8-2.png"]
+    assert len(rest) == len(files) - 1
+    lesson.wrong_night(rest)  # the whole epoch, now without an error
     for path in files:
         Image.open(path)  # reads only a file's first bytes: no error
 
@@ -149,7 +154,7 @@ def test_the_three_channels_of_a_grey_file_are_equal(folder):
 
 
 def test_command_prints_the_worked_case_and_logs_the_pictures(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("dataset-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
@@ -176,7 +181,7 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     assert 10**6 * 3 * 224 * 224 == 150_528_000_000
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "dataset-demo"))
-    assert events.Tags()["images"] == ["dataset"]
+    assert drawn(events) == {"dataset": (880, 540)}
 
 
 def test_the_lines_to_remember_run(run_cli, tmp_path, monkeypatch):

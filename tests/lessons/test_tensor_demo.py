@@ -115,14 +115,13 @@ def test_the_exercise_has_an_answer():
 
 
 def test_command_prints_the_worked_case_and_logs_the_pictures(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("tensor-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
     for line in (
         "stride (3, 1)  stride (1, 3)  stride (3, 1)  stride (3, 0)",
         "offset 0       offset 0       offset 1       offset 2",
-        "0 + 2*1 + 1*3 = 5",
         "│ 1  4 │",
         "┌ 11  12  13 ┐",
         "✓ as_strided = PyTorch's four tensors: largest difference 0",
@@ -136,14 +135,14 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
     ):
         assert line in result.output
     said = " ".join(result.output.split())
+    assert "TABLE.T has the shape (3, 2)." in said
+    assert "row 2, column 1 is at 0 + 2*1 + 1*3 = 5." in said
     assert "read with stride (1, 0), COLUMN has the shape (2, 3)" in said
     assert "640 * 3 = 1920 places" in said
     assert "permute reorders strides: (1, 1920, 3)" in said
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "tensor-demo"))
-    assert sorted(events.Tags()["images"]) == ["photo", "strides"]
-    for tag in ("photo", "strides"):
-        assert len(events.Images(tag)) == 1
+    assert drawn(events) == {"strides": (800, 800), "photo": (660, 540)}
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,10 @@ def test_two_runs_in_one_folder_are_one_curve(tmp_path):
 
 
 def test_what_is_not_written_yet_is_not_there(tmp_path):
-    assert lesson.wrong_end(tmp_path) == {}
-    assert lesson.right_end(tmp_path) == {"noise": [(0, "image")]}
+    for turn in map(str, range(5)):  # the writer could be faster, but isn't
+        assert lesson.wrong_end(tmp_path / turn) == {}
+        closed = lesson.right_end(tmp_path / turn)
+        assert closed == {"noise": [(0, "image")]}
 
 
 @pytest.mark.parametrize(("last", "kept"), [("", 0), ("writer.flush()", 1)])
@@ -84,7 +86,7 @@ def test_tensorboard_finds_runs_below_its_folder_and_in_no_other(tmp_path):
 
 
 def test_command_writes_every_kind_of_entry_and_reads_it_back(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("tensorboard-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
@@ -109,8 +111,12 @@ def test_command_writes_every_kind_of_entry_and_reads_it_back(
     run = only_run(tmp_path, "tensorboard-demo")
     events = read_events(run)
     tags = events.Tags()
-    pictures = ["figure", "images/chw", "images/grid", "images/hwc"]
-    assert sorted(tags["images"]) == pictures
+    assert drawn(events) == {
+        "images/hwc": (640, 427),
+        "images/chw": (640, 427),
+        "images/grid": (224, 84),
+        "figure": (600, 450),
+    }
     assert tags["scalars"] == ["line/y"]
     assert tags["histograms"] == ["numbers"]
     assert tags["tensors"] == ["note/text_summary"]
@@ -121,10 +127,12 @@ def test_command_writes_every_kind_of_entry_and_reads_it_back(
         assert points == [(x, factor * x) for x in range(100)]
         assert not others
     assert [step for step, _ in entries(run)["numbers"]] == [0, 1, 2, 3, 4]
-    *_, last = events.Histograms("numbers")
-    counts = last.histogram_value
-    assert counts.num == sum(counts.bucket) == 1000
-    assert abs(counts.sum / 1000 - last.step) < 0.2
+    hills = events.Histograms("numbers")
+    assert [event.step for event in hills] == [0, 1, 2, 3, 4]
+    for event in hills:
+        counts = event.histogram_value
+        assert counts.num == sum(counts.bucket) == 1000
+        assert abs(counts.sum / 1000 - event.step) < 0.2
     (text,) = events.Tensors("note/text_summary")
     assert b"**bold**" in text.tensor_proto.string_val[0]
 
@@ -188,14 +196,45 @@ def test_the_time_of_day_makes_an_event_9_bytes_longer(tmp_path):
     assert longer.endswith(event)
 
 
+@pytest.mark.parametrize("seed", range(5))
 def test_the_hills_of_the_histogram_have_their_tops_where_it_says(
-    run_cli, read_events, only_run, tmp_path
+    read_events, tmp_path, seed
 ):
-    run_cli("tensorboard-demo", "--logdir", tmp_path)
-    events = read_events(only_run(tmp_path, "tensorboard-demo"))
-    for event in events.Histograms("numbers"):
+    torch.manual_seed(seed)
+    photo = torch.zeros(2, 2, 3, dtype=torch.uint8)
+    with SummaryWriter(tmp_path) as writer:
+        lesson.write_all(writer, photo, torch.zeros(20, 1, 2, 2))
+    hills = read_events(tmp_path).Histograms("numbers")
+    assert [event.step for event in hills] == [0, 1, 2, 3, 4]
+    for event in hills:
         counts = event.histogram_value
         assert abs(counts.sum / counts.num - event.step) < 0.2
+        assert abs(top(counts) - event.step) < 0.5
+
+
+def top(counts) -> float:
+    """The middle of the fullest of 30 bins of one width, as in the browser."""
+    edges = np.linspace(counts.min, counts.max, 31)
+    below = np.interp(edges, counts.bucket_limit, np.cumsum(counts.bucket))
+    fullest = np.diff(below).argmax()
+    return edges[fullest : fullest + 2].mean()
+
+
+def test_the_figure_says_which_line_it_shows(monkeypatch, tmp_path):
+    draw, figures = lesson.curves_figure, []
+    monkeypatch.setattr(
+        lesson,
+        "curves_figure",
+        lambda *words: figures.append(draw(*words)) or figures[-1],
+    )
+    photo = torch.zeros(2, 2, 3, dtype=torch.uint8)
+    with SummaryWriter(tmp_path) as writer:
+        lesson.write_all(writer, photo, torch.zeros(20, 1, 2, 2))
+    (axes,) = figures[0].axes
+    (line,), (legend,) = axes.lines, axes.get_legend().get_texts()
+    assert legend.get_text() == line.get_label() == "y = 2x"
+    assert line.get_xydata().tolist() == [[x, 2 * x] for x in range(100)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
 
 
 def test_the_lines_to_remember_run(run_cli, tmp_path, monkeypatch):

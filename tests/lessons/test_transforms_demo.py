@@ -128,6 +128,63 @@ def test_one_step_leads_where_it_says(v, wanted):
     assert after.item() == pytest.approx(wanted)
 
 
+def test_with_mean_and_std_a_half_x_becomes_2_x_minus_1():
+    x = torch.linspace(0, 1, 256).expand(3, 1, 256)
+    made = lesson.normalize(x, lesson.HALF, lesson.HALF)
+    torch.testing.assert_close(made, 2 * x - 1)
+    assert (made.min(), made.max()) == (-1, 1)
+
+
+def test_a_std_of_0_gives_infinities_by_hand_and_an_error_in_torchvision():
+    image = torch.tensor([[[0.25, 0.5, 0.75]]])
+    mean, std = torch.tensor([0.5]), torch.tensor([0.0])
+    made = lesson.normalize(image, mean, std).flatten()
+    assert made[[0, 2]].tolist() == [-torch.inf, torch.inf]
+    assert made[1].isnan()
+    for version in (v1, v2):
+        with pytest.raises(ValueError, match="division by zero"):
+            version.Normalize(mean.tolist(), std.tolist())(image)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+@pytest.mark.parametrize("shape", [(3, 8, 11), (1, 5, 4), (4, 2, 3, 7, 6)])
+def test_crop_and_flip_is_torchvision_s_with_the_same_random_numbers(
+    shape, dtype
+):
+    both = v2.Compose([v2.RandomCrop(3), v2.RandomHorizontalFlip(p=0.5)])
+    image = torch.rand(shape).to(dtype)
+    for one in (image, image.transpose(-1, -2)):  # that is not contiguous
+        for seed in range(10):
+            torch.manual_seed(seed)
+            ours = [lesson.crop_and_flip(one, 3) for _ in range(5)]
+            torch.manual_seed(seed)
+            theirs = [both(one) for _ in range(5)]
+            assert all(map(torch.equal, ours, theirs))
+            assert {part.dtype for part in ours} == {dtype}
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (1, 5, 3), (1, 3, 3)])
+def test_where_a_side_is_the_window_s_the_looks_are_the_same(shape):
+    # v2 draws no number for that side, so one seed gives other looks
+    both = v2.Compose([v2.RandomCrop(3), v2.RandomHorizontalFlip(p=0.5)])
+    image = torch.arange(float(torch.tensor(shape).prod())).view(shape)
+    torch.manual_seed(0)
+    ours = torch.stack([lesson.crop_and_flip(image, 3) for _ in range(200)])
+    theirs = torch.stack([both(image) for _ in range(200)])
+    assert ours.unique(dim=0).equal(theirs.unique(dim=0))
+    windows = (shape[1] - 2) * (shape[2] - 2)
+    assert len(ours.unique(dim=0)) == 2 * windows
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_thousand_calls_make_all_8_looks_with_any_seed(seed):
+    torch.manual_seed(seed)
+    calls = [lesson.crop_and_flip(lesson.PICTURE, 2) for _ in range(1000)]
+    _, counts = torch.cat(calls).unique(dim=0, return_counts=True)
+    assert len(counts) == 8
+    assert counts.min() > 80  # 125 are expected, give or take 10
+
+
 def test_mean_and_std_of_training_images_become_0_and_1():
     images = torch.rand(20, 3, 8, 9) * torch.rand(3, 1, 1)
     mean, std = images.mean((0, 2, 3)), images.std((0, 2, 3))
@@ -161,10 +218,12 @@ def test_the_exercise_has_an_answer():
 
 
 def test_command_prints_the_worked_case_and_logs_the_pictures(
-    run_cli, read_events, only_run, width, tmp_path
+    run_cli, read_events, drawn, only_run, width, tmp_path
 ):
     result = run_cli("transforms-demo", "--logdir", tmp_path)
     assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "So x becomes 2 * x - 1, and 0 to 1 becomes -1 to 1." in said
     for line in (
         "orange [204, 102, 51]",
         "└ 0.00 0.80 ┘  └ 0.00 0.40 ┘  └ 0.00 0.20 ┘",
@@ -181,9 +240,7 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
         assert line in result.output
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "transforms-demo"))
-    assert events.Tags()["images"] == ["transforms", "looks"]
-    (views,) = events.Images("transforms")
-    assert (views.width, views.height) == (880, 540)
+    assert drawn(events) == {"transforms": (880, 540), "looks": (880, 780)}
 
 
 def test_the_transforms_are_what_their_names_say():
