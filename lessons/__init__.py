@@ -18,6 +18,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "dataloader-demo": "Cut a Dataset into batches, as DataLoader does.",
     },
     "Layers": {
+        "module-demo": "Write Module by hand, then let one learn what grey is.",
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
         "activation-demo": "Write five activations, then measure four claims.",
     },

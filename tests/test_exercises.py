@@ -78,7 +78,8 @@ def broken(function: Callable[..., Any], off: Callable[[Any], Any]) -> Any:
 
     def wrong(*args: Any, **options: Any) -> Any:
         result = function(*args, **options)
-        if isinstance(function, type) and not isinstance(result, Dataset):
+        plain = not isinstance(result, Dataset) and not callable(result)
+        if isinstance(function, type) and plain:
             # an object: its first number is off
             numbers = [n for n, v in vars(result).items() if type(v) is float]
             value = torch.tensor(getattr(result, numbers[0]))
@@ -109,9 +110,22 @@ def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
         return {**result, name: spoiled(result[name], off)}
     if isinstance(result, Dataset):
         return SpoiledDataset(result, off)
+    if callable(result):
+        return calling_off(result, off)
     if isinstance(result, int):
         return off(torch.tensor(result)).item()
     return result if result is None else off(result)
+
+
+def calling_off(module: Any, off: Callable[[Any], Any]) -> Any:
+    """The same object, of a class of its own: what a call gives is off."""
+    kind = type(module)
+
+    def call(self: Any, *inputs: Any) -> Any:
+        return off(kind.__call__(self, *inputs))
+
+    module.__class__ = type("Off", (kind,), {"__call__": call})
+    return module
 
 
 class SpoiledDataset(Dataset):
