@@ -20,6 +20,7 @@ TRACKS: dict[str, dict[str, str]] = {
     "Layers": {
         "module-demo": "Write Module by hand, then let one learn what grey is.",
         "conv-demo": "Slide a kernel over an image, and check it with PyTorch.",
+        "conv-layer-demo": "Build nn.Conv2d by hand, with dilation and groups.",
         "maxpool-demo": "Keep the largest of each window; see what is lost.",
         "activation-demo": "Write five activations, then measure four claims.",
     },
