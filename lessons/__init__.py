@@ -23,6 +23,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "conv-layer-demo": "Build nn.Conv2d by hand, with dilation and groups.",
         "maxpool-demo": "Keep the largest of each window; see what is lost.",
         "activation-demo": "Write five activations, then measure four claims.",
+        "linear-demo": "Make an image a row, and sum it up as nn.Linear does.",
     },
     "Training": {
         "save-load-demo": "Save a model, and load it the same to the last bit.",

@@ -1,7 +1,8 @@
 """Activations by hand.
 
-Two linear layers do no more than one, unless an activation stands between:
-a function f of one number. ReLU(x) = max(x, 0) keeps 3, turns -1 into 0.
+A linear layer, nn.Linear, sums up weight * input and adds a bias. Two of
+them do no more than one, unless an activation stands between: a function f
+of one number. ReLU(x) = max(x, 0) keeps 3, turns -1 into 0.
 When a network learns, the gradient comes back through f:
     gradient at the input = f'(input) * gradient at the output
 
@@ -25,7 +26,6 @@ WORDS = {
     "sigmoid": "1 / (1 + exp(-x)), a number between 0 and 1",
     "derivative": "f'(x), how fast f(x) grows at x; for f(x) = 3 * x it is 3",
     "saturation": "where f(x) hardly grows any more: f'(x) is nearly 0",
-    "linear layer": "nn.Linear: outputs are sums of weight * input, plus bias",
     "seed": "a number that fixes all random draws, such as first weights",
 }
 Pair, Learned = tuple[Tensor, Tensor], tuple[nn.Module, Tensor]
