@@ -24,6 +24,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "maxpool-demo": "Keep the largest of each window; see what is lost.",
         "activation-demo": "Write five activations, then measure four claims.",
         "linear-demo": "Make an image a row, and sum it up as nn.Linear does.",
+        "sequential-demo": "Build one network in two ways; see each shape.",
     },
     "Training": {
         "save-load-demo": "Save a model, and load it the same to the last bit.",

@@ -109,7 +109,7 @@ def show_network(model: nn.Module, images: Tensor) -> None:
         "Normalize brings each channel of the training images to mean 0 and "
         "standard deviation 1, MaxPool2d keeps the largest of each 2 x 2 "
         "numbers, Flatten lays a picture's numbers in a row. The class with "
-        "the highest logit is the answer."
+        "the highest logit is the answer. sequential-demo builds the network."
     )
 
 

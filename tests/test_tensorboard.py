@@ -21,6 +21,7 @@ import tensorboard_data_server
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -224,6 +225,37 @@ def test_the_end_of_a_line_is_an_outlier_until_you_untick_that(browser, demo):
         assert "300" not in text.partition("tag:lines")[2]  # lines_3x: 297
         browser.execute_script(UNTICK_IGNORE_OUTLIERS)
         look_until(browser, "tag:lines", "250300")
+
+
+MIDDLE_OF_SEQUENTIAL = """
+let found = null;
+const walk = node => {
+  if (node.getAttribute?.("data-name") === "Sequential") {
+    const box = node.querySelector(":scope > .nodeshape");
+    const {x, y, width, height} = (box || node).getBoundingClientRect();
+    found = [Math.round(x + width / 2), Math.round(y + height / 2)];
+  }
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+};
+walk(document.body);
+return found;
+"""
+
+
+def test_the_graph_opens_with_a_double_click(browser, tmp_path):
+    words = ("sequential-demo", "--logdir", str(tmp_path / "logs"))
+    command = [sys.executable, "cli.py", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    with tensorboard(tmp_path / "logs") as address:
+        browser.get(f"{address}#graphs")
+        browser.refresh()
+        look_until(browser, "input", "Sequential", "output")
+        chain = ActionChains(browser)
+        place = browser.execute_script(MIDDLE_OF_SEQUENTIAL)
+        chain.w3c_actions.pointer_action.move_to_location(*place)
+        chain.double_click().perform()
+        look_until(browser, "Conv2d[0]", "Flatten[9]", "Linear[12]")
 
 
 def test_of_two_runs_in_a_folder_one_is_forgotten_or_a_zigzag_drawn(demo):

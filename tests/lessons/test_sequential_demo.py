@@ -1,0 +1,268 @@
+"""sequential-demo: its networks, its mistakes, and what it says."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from cli import app
+from lessons import sequential_demo as lesson
+from shared import models
+
+SEEDS = range(5)
+BY_LAYER = [2_432, 25_632, 51_264, 65_600, 650]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The command, run once: its output and its folder of logs."""
+    folder = tmp_path_factory.mktemp("logs")
+    words = ["sequential-demo", "--logdir", str(folder)]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output, folder
+
+
+@pytest.fixture(scope="module")
+def said(ran) -> str:
+    """The output in one line: a sentence may be broken anywhere."""
+    return " ".join(ran[0].split())
+
+
+def built(build, *arguments, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build(*arguments)
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("act", "activation"), [(nn.Identity, "none"), (nn.ReLU, "relu")]
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cifar_net_is_the_one_in_models(act, activation, seed):
+    images = torch.rand(64, 3, 32, 32)
+    ours = built(lesson.cifar_net, act, seed=seed)
+    theirs = built(models.CifarNet, 10, activation, seed=seed)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert [str(layer) for layer in ours] == [str(layer) for layer in theirs]
+    assert torch.equal(ours(images), theirs(images))
+    theirs.load_state_dict(ours.state_dict())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_named_layers_hold_the_same_under_other_names(seed):
+    images = torch.rand(64, 3, 32, 32)
+    named = built(lesson.CifarNet, seed=seed)
+    row = built(models.CifarNet, seed=seed)
+    pairs = [*zip(named.state_dict(), row.state_dict(), strict=True)]
+    assert pairs[0] == ("conv1.weight", "0.weight")
+    assert pairs[-1] == ("linear2.bias", "12.bias")
+    assert torch.equal(named(images), row(images))
+    assert named(images).shape == (64, 10)
+    by_hand = lesson.Sequential(*row)
+    assert list(by_hand.state_dict()) == list(row.state_dict())
+    assert torch.equal(by_hand(images), row(images))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_in_another_order_the_same_seed_gives_other_weights(seed):
+    class LinearFirst(lesson.CifarNet):
+        def __init__(self):
+            linear1 = nn.Linear(1024, 64)
+            super().__init__()
+            self.linear1 = linear1
+
+    images = torch.rand(8, 3, 32, 32)
+    usual, other = (
+        built(kind, seed=seed)(images)
+        for kind in (lesson.CifarNet, LinearFirst)
+    )
+    assert (usual - other).abs().max() > 0.01
+
+
+def test_parameters_by_layer_and_in_all():
+    for net in (lesson.CifarNet(), lesson.cifar_net()):
+        layers = [layer for layer in net.modules() if "weight" in dir(layer)]
+        assert [parameters(layer) for layer in layers] == BY_LAYER
+        assert parameters(net) == sum(BY_LAYER) == 145_578
+
+
+def test_conv2d_3_multiplies_most_and_linear_10_a_hundredth(said):
+    net, x, products = lesson.cifar_net(), torch.rand(1, 3, 32, 32), {}
+    for place, layer in enumerate(net):
+        x = layer(x)
+        if parameters(layer):
+            products[place] = layer.weight.numel() * x.shape[2:].numel()
+    assert max(products, key=products.get) == 3
+    assert products[3] == 32 * 32 * 5 * 5 * 16 * 16 == 100 * products[10]
+    assert f"{products[3]:,} products a picture" in said
+    assert f"{products[10]:,}, a hundredth" in said
+
+
+@pytest.mark.parametrize("size", [8, 9, 15, 16, 24, 28, 31, 32, 33, 50])
+def test_sides_of_the_same_eighth_give_the_same_width(size):
+    features = lesson.cifar_net()[:10]
+    width = lesson.dry_run(features, size)
+    assert width == 64 * (size // 8) ** 2
+    lazy = nn.Sequential(*features, nn.LazyLinear(64))
+    assert lazy(torch.rand(2, 3, size, size)).shape == (2, 64)
+    assert lazy[10].in_features == width
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_lazy_layer_draws_its_weights_after_the_last_linear_s(seed):
+    def build(layer: nn.Module) -> Tensor:
+        net = nn.Sequential(layer(), nn.Linear(64, 10))
+        net(torch.zeros(1, 576))
+        return net[0].weight
+
+    usual = built(build, lambda: nn.Linear(576, 64), seed=seed)
+    lazy = built(build, lambda: nn.LazyLinear(64), seed=seed)
+    assert not torch.equal(usual, lazy)
+    torch.manual_seed(seed)
+    nn.Linear(64, 10)  # drawn first
+    assert torch.equal(nn.Linear(576, 64).weight, lazy)
+
+
+def test_a_guessed_width_fails_and_its_mends_work():
+    pooled = lesson.cifar_net()[:9](torch.rand(64, 3, 32, 32))
+    assert pooled.shape == (64, 64, 4, 4)
+    with pytest.raises(RuntimeError, match=r"64x1024 and 4096x64"):
+        lesson.wrong_width(pooled)
+    assert lesson.tempting_width(pooled) == (16, 64)
+    assert torch.equal(pooled.reshape(-1, 4096)[0], pooled[:4].flatten())
+    assert lesson.right_width(pooled) == (64, 64)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(64))
+    assert lazy(pooled).shape == (64, 64)
+    assert lesson.dry_run(lesson.cifar_net()[:10], 32) == 1024
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_linear_are_one_unless_an_activation_stands_between(seed):
+    assert built(lesson.wrong_last_two, seed=seed).endswith(" 0.0000")
+    right = built(lesson.right_last_two, seed=seed)
+    assert float(right.split()[-1]) > 0.2
+    assert parameters(nn.Linear(1024, 10)) == 10_250
+    assert parameters(lesson.cifar_net()[10:]) == 66_250
+
+
+def test_the_formula_for_one_linear_in_place_of_two():
+    f, g = nn.Linear(1024, 64), nn.Linear(64, 10)
+    one = nn.Linear(1024, 10)
+    with torch.no_grad():
+        one.weight.copy_(g.weight @ f.weight)
+        one.bias.copy_(g.weight @ f.bias + g.bias)
+    x = torch.rand(64, 1024)
+    torch.testing.assert_close(g(f(x)), one(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_exercise_has_the_answer_that_it_names():
+    layers = list(lesson.cifar_net())
+    features = nn.Sequential(*layers[:6], nn.Flatten())
+    width = lesson.dry_run(features, 32)
+    net = nn.Sequential(*features, nn.Linear(width, 64), *layers[11:])
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert parameters(net) == 159_850 > 145_578
+
+
+def test_by_hand_a_layer_that_stands_twice_is_called_twice():
+    layer = nn.Linear(3, 3)
+    by_hand, pytorchs = (
+        kind(layer, nn.ReLU(), layer)
+        for kind in (lesson.Sequential, nn.Sequential)
+    )
+    x = torch.randn(5, 3)
+    assert torch.equal(by_hand(x), pytorchs(x))
+    assert len([*by_hand.children()]) == 2
+    assert list(by_hand.state_dict()) == list(pytorchs.state_dict())
+    assert parameters(by_hand) == parameters(pytorchs) == 12
+
+
+def test_command_prints_the_worked_case_and_the_layers(ran, said, width):
+    output = ran[0]
+    for line in (
+        "[ -2   5 ]  [ 3  1 ]          [ 4 ]",
+        "Out of Linear: 3 * 0 + 1 * 5 + 4 = 9.",
+        "[ 9 ]",
+        "✓ Sequential = nn.Sequential: largest difference 0",
+        "By hand the parameters are 1.weight, 1.bias.",
+        "In PyTorch the parameters are 1.weight, 1.bias.",
+        "(64, 3, 32, 32) in, (64, 10) out",
+        "✓ CifarNet and our Sequential = cifar_net: largest difference 0",
+        "✓ sides, width = dry_run = lazy's: largest difference 0",
+        "Mistake 2 of 2",
+        "Next lesson: python cli.py",
+    ):
+        assert line in output
+    for sentence in (
+        "145,578 parameters.",
+        "64 * (1024 + 1) = 65,600",
+        "1 + (28 + 2 * 2 - 5) // 1 = 28.",
+        "1 + (28 + 2 * 0 - 2) // 2 = 14. And so on: [14, 7, 7, 3].",
+        "64 * 3 * 3 = 576 numbers.",
+        "weight <UninitializedParameter>.",
+        "shape (64, 576).",
+        "(Sides from 24 to 31 all end as 3.)",
+    ):
+        assert sentence in said
+    assert width(output) <= 80
+
+
+def test_the_table_has_each_layer_s_shape_and_parameters(ran):
+    cells = r"^ +(\d+) +(\w+) +(\([\d, ]+\)) +([\d,]+) *$"
+    rows = re.findall(cells, ran[0], re.MULTILINE)
+    assert [row[0] for row in rows] == [*"0235689", "10", "12"]
+    counts = [int(row[3].replace(",", "")) for row in rows]
+    assert [count for count in counts if count] == BY_LAYER
+    shapes = [row[2] for row in rows]
+    assert shapes[0] == "(64, 32, 32, 32)" and shapes[5] == "(64, 64, 4, 4)"
+    assert shapes[6:] == ["(64, 1024)", "(64, 64)", "(64, 10)"]
+
+
+def test_the_graph_has_each_layer_at_its_place(ran, read_events, only_run):
+    events = read_events(only_run(ran[1], "sequential-demo"))
+    assert events.Tags()["graph"]
+    names = " ".join(node.name for node in events.Graph().node)
+    for layer in ("Conv2d[0]", "MaxPool2d[8]", "Flatten[9]", "Linear[12]"):
+        assert f"Sequential/{layer}" in names
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(8, "= 64 numbers"), (32, "= 1,024 numbers"), (256, "= 65,536 numbers")],
+)
+def test_another_size_changes_the_width(run_cli, tmp_path, size, shown):
+    result = run_cli("sequential-demo", "--size", size, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    assert shown in output and f"Pictures of {size} x {size}" in output
+    low, side = size // 8 * 8, size // 8
+    assert f"from {low} to {low + 7} all end as {side}.)" in output
+
+
+def test_the_lines_to_remember_run(ran):
+    first, second, third = re.findall(r"│ • (.*?) *│", ran[0])
+    exec(f"{first}\n{second}", names := {})
+    assert eval(third, names) == (1, 2048)
+    assert "# (1, 2048): now nn.Linear(2048, 10)" in third
+    net = nn.Sequential(names["net"], nn.Linear(2048, 10))
+    assert net(torch.rand(5, 3, 32, 32)).shape == (5, 10)
+
+
+@pytest.mark.parametrize("size", [7, 257, "big"])
+def test_wrong_options_exit_2(run_cli, size):
+    assert run_cli("sequential-demo", "--size", size).exit_code == 2
+
+
+def test_a_folder_that_can_t_be_written_exits_1(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    words = ["sequential-demo", "--logdir", str(file)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "Can't write to" in result.stderr
