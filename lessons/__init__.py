@@ -25,6 +25,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "activation-demo": "Write five activations, then measure four claims.",
         "linear-demo": "Make an image a row, and sum it up as nn.Linear does.",
         "sequential-demo": "Build one network in two ways; see each shape.",
+        "norm-demo": "Write batch norm and dropout; see what eval() changes.",
     },
     "Training": {
         "save-load-demo": "Save a model, and load it the same to the last bit.",

@@ -25,8 +25,6 @@ from shared.seeds import spread
 
 WORDS = {
     "state_dict": "a dictionary of a model's numbers, from name to tensor",
-    "batch norm": "a layer that brings numbers to mean 0 and variance 1",
-    "train / eval": "a model's two modes, for learning and for use",
     "pickle": "Python's file format for objects; loading can run code",
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared import console
 
@@ -26,6 +26,20 @@ def over_seeds(
         for name, seed in bar.track(runs, description="measuring"):
             values[name].append(torch.as_tensor(measure(name, seed)))
     return {name: torch.stack(measured) for name, measured in values.items()}
+
+
+def shares_right(
+    nets: list[nn.Module], test: tuple[Tensor, Tensor], at_once: int = 1000
+) -> Tensor:
+    """For each network: the share of the images whose class it finds.
+
+    test has the images (N, ...) and their labels (N,); at_once of them make a
+    batch. Each network stays in the mode that it is in.
+    """
+    batches = test[0].split(at_once)
+    with torch.no_grad():
+        outputs = [torch.cat([net(some) for some in batches]) for net in nets]
+    return (torch.stack(outputs).argmax(2) == test[1]).float().mean(1)
 
 
 def spread(values: Tensor, form: str) -> str:
@@ -50,6 +64,22 @@ def spread_table(
     ]
     console.table(["", *columns], rows)
     console.say(f"The median of {len(SEEDS)} seeds (smallest to largest).")
+
+
+def say_ahead(columns: dict[str, int], measured: dict[str, Tensor]) -> None:
+    """Of two names: in which columns are all of the second's values above?
+
+    columns and measured are as in spread_table.
+    """
+    (one, lower), (other, upper) = measured.items()
+    above = upper.min(0).values > lower.max(0).values
+    ahead = [heading for heading, place in columns.items() if above[place]]
+    rest = [heading for heading in columns if heading not in ahead]
+    all_of = f"All {len(upper)} {other} are above all {len(lower)} {one} at"
+    console.say(
+        f"{all_of}: {', '.join(ahead) or 'none of these'}."
+        + (f" Not at: {', '.join(rest)}." if ahead and rest else "")
+    )
 
 
 def say_leaders(

@@ -1,0 +1,282 @@
+"""norm-demo: its mistakes, what it measures, and what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+from typer.testing import CliRunner
+
+from cli import app
+from lessons import norm_demo as lesson
+from lessons import save_load_demo
+from shared.datasets.embedded import digits
+from shared.practice.norms import network, states
+from shared.seeds import SEEDS, say_ahead, shares_right
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors; the tests of other lessons get their threads back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    train, test = ((s.images.flatten(1) / 255, s.labels) for s in digits())
+    return {"train": train, "test": (test[0][:296], test[1][:296])}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The command, run once: its output and its folder of logs."""
+    folder = tmp_path_factory.mktemp("logs")
+    words = ["norm-demo", "--logdir", str(folder)]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output, folder
+
+
+def percents(text: str) -> list[int]:
+    """Median, smallest and largest of each spread in a text."""
+    return [int(n) for n in re.findall(r"(\d+)%", text)]
+
+
+def test_in_pairs_eval_is_missed_and_in_shuffled_batches_of_64_it_is_not(sets):
+    wrong, right = lesson.wrong_pairs(**sets), lesson.right_pairs(**sets)
+    assert all(45 < n < 65 for n in percents(wrong[2]))
+    for good in (wrong[64], right[2], right[64]):
+        assert all(n >= 95 for n in percents(good))
+
+
+def test_class_by_class_batches_of_64_do_not_hide_it(sets):
+    """Why the lesson says shuffled."""
+    images, labels = sets["test"]
+    order = labels.argsort(stable=True)
+    by_class = images[order], labels[order]
+    nets = [lesson.learn(network(True, s), 0.1, sets["train"]) for s in SEEDS]
+    assert (shares_right(nets, by_class, 64) < 0.85).all()
+
+
+def test_train_forgotten_after_a_look_breaks_all_five(sets):
+    assert all(n < 30 for n in percents(lesson.wrong_look(**sets)))
+    assert all(n > 95 for n in percents(lesson.right_look(**sets)))
+
+
+def test_at_the_small_rate_none_breaks(sets):
+    train, test = sets.values()
+    for seed in SEEDS:
+        net = lesson.learn(network(True, seed), 0.1, train, epochs=1).eval()
+        counted = net[1].num_batches_tracked.item()
+        lesson.learn(net, 0.1, train, epochs=4)
+        assert net[1].num_batches_tracked == counted == 23
+        assert shares_right([net], test) > 0.9
+
+
+def test_a_batch_of_one_fails_in_training_only(sets):
+    images = sets["train"][0]
+    with pytest.raises(ValueError, match="Expected more than 1 value"):
+        lesson.wrong_last(images)
+    assert lesson.right_last(images) == [64, 64]
+    twice = [nn.BatchNorm1d(64)(images[[i, i]]) for i in (0, 1)]
+    assert all(out.abs().max() < 1e-4 for out in twice)  # bias, whatever it is
+    assert nn.BatchNorm2d(3)(torch.rand(1, 3, 1, 2)).shape == (1, 3, 1, 2)
+    with pytest.raises(ValueError, match="Expected more than 1 value"):
+        nn.BatchNorm2d(3)(torch.rand(1, 3, 1, 1))
+
+
+def test_frozen_networks_forget_unless_in_eval_mode(sets):
+    wrong = percents(lesson.wrong_frozen(**sets))
+    assert wrong[0] < 85 and wrong[2] < 92
+    assert all(n > 95 for n in percents(lesson.right_frozen(**sets)))
+
+
+def test_train_undoes_the_eval_of_a_layer():
+    net = network(True, 0)
+    net[1].eval()
+    assert net.train()[1].training
+
+
+def test_batch_norm_is_above_at_two_rates_and_not_at_the_third(sets):
+    train, test = sets.values()
+    shares = {
+        (norm, lr): shares_right(
+            [lesson.learn(network(norm, s), lr, train).eval() for s in SEEDS],
+            test,
+        )
+        for norm in (True, False)
+        for lr in (0.1, 2, 10)
+    }
+    for lr in (0.1, 2):
+        assert shares[True, lr].min() > 0.95
+        assert shares[True, lr].min() > shares[False, lr].max()
+    assert shares[False, 2].max() < 0.4
+    assert shares[True, 10].max() < 0.6
+
+
+def test_who_is_ahead_is_said_only_where_no_spreads_touch(capsys):
+    columns = {"a": 0, "b": 1}
+    low, high = torch.tensor([[1, 1], [2, 2]]), torch.tensor([[3, 2], [4, 9]])
+    say_ahead(columns, {"without": low, "with": high})
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "All 2 with are above all 2 without at: a. Not at: b."
+    say_ahead(columns, {"without": high, "with": low})
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "All 2 with are above all 2 without at: none of these."
+
+
+@pytest.mark.parametrize("scale", [10, 1000])
+def test_a_larger_column_comes_out_the_same(scale):
+    pair = lesson.COLUMN, scale * lesson.COLUMN
+    one, other = (lesson.BatchNorm(1)(x) for x in pair)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def test_of_a_pair_only_the_larger_is_left(sets):
+    images = sets["train"][0]
+    for i in range(0, 40, 2):
+        a, b = images[i : i + 2]
+        out = lesson.BatchNorm(64)(images[i : i + 2])[0]
+        torch.testing.assert_close(out, (a - b).sign(), atol=0.01, rtol=0)
+
+
+def test_20_batches_agree_through_training_and_evaluation():
+    for shape, kind in (
+        ((64, 7), nn.BatchNorm1d),
+        ((5, 7, 4, 6), nn.BatchNorm2d),
+    ):
+        batches = [3 * torch.randn(shape) + 1 for _ in range(20)]
+        ours, theirs = (
+            states(lesson.BatchNorm(7), batches),
+            states(kind(7), batches),
+        )
+        assert len(ours) == 20 * (1 + 5 + 1)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_by_hand_loads_pytorchs_state_dict_and_the_other_way_round():
+    ours, theirs = lesson.BatchNorm(4), nn.BatchNorm1d(4)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs(torch.randn(9, 4))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 4)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+    theirs.load_state_dict(ours.state_dict())
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.half])
+def test_dropout_with_the_same_mask_is_pytorchs(p, dtype):
+    for x in (torch.randn(40, 30), torch.randn(30, 40).T, torch.zeros(0, 3)):
+        results = []
+        for function in (lesson.dropout, F.dropout):
+            torch.manual_seed(1)
+            leaf = x.to(dtype).requires_grad_()
+            out = function(leaf, p)
+            results.append((out, *torch.autograd.grad(out.sum(), leaf)))
+        torch.testing.assert_close(*results, atol=0, rtol=1e-3)
+        assert torch.equal(lesson.dropout(leaf, p, False), leaf)
+
+
+def test_command_prints_the_worked_cases_and_logs_the_figures(
+    ran, width, read_events, only_run
+):
+    output, folder = ran
+    said = " ".join(output.split())
+    for line in (
+        "(2.25 + 0.25 + 0.25 + 2.25) / 4 = 1.25",
+        "(1 - 2.5) / 1.118 = -1.34",
+        "0.9 * 0 + 0.1 * 2.5 = 0.25",
+        "0.9 * 1 + 0.1 * 1.6667 = 1.0667, its root 1.0328",
+        "(1 - 0.25) / 1.0328 = 0.73",
+        "└ 4.00 ┘ └ 1.34 ┘ └ 3.63 ┘ └ 1.34 ┘",
+        "✓ BatchNorm = nn.BatchNorm2d: largest difference",
+        "✓ dropout = F.dropout, the same zeros: largest difference 0",
+        "[ -1.00 -1.00 1.00 ]",
+        "All 5 with are above all 5 without at: lr 0.1, lr 2. Not at: lr 10.",
+        "Mistake 4 of 4",
+    ):
+        assert line in said
+    assert said.count("✓ BatchNorm = nn.BatchNorm1d: largest") == 2
+    assert width(output) <= 80
+    events = read_events(only_run(folder, "norm-demo"))
+    assert sorted(events.Tags()["images"]) == ["digit", "rates"]
+    assert all(len(events.Images(tag)) == 1 for tag in ("digit", "rates"))
+
+
+def test_the_numbers_of_the_paper_case_are_right():
+    variance = lesson.COLUMN.var(0, correction=0).item()
+    assert variance == 1.25 and f"{variance**0.5:.3f}" == "1.118"
+    running = 0.9 * 1 + 0.1 * 5 / 3
+    assert f"{running:.4f}" == "1.0667" and f"{running**0.5:.4f}" == "1.0328"
+    assert f"{(1 - 0.25) / 1.0328:.2f}" == "0.73"
+
+
+def test_resnet18_has_a_batch_norm_behind_each_of_20_convolutions():
+    with torch.device("meta"):
+        kinds = [type(module) for module in resnet18().modules()]
+    places = [i for i, kind in enumerate(kinds) if kind is nn.Conv2d]
+    assert len(places) == kinds.count(nn.BatchNorm2d) == 20
+    assert all(kinds[i + 1] is nn.BatchNorm2d for i in places)
+
+
+def test_another_learning_rate_changes_the_screen(ran, run_cli, tmp_path):
+    small = run_cli("norm-demo", "--lr", 0.5, "--logdir", tmp_path)
+    assert small.exit_code == 0, small.output
+    assert "lr 0.1" in small.output and "lr 2.5" in small.output
+    assert "Not at" in ran[0]
+
+
+def test_a_rate_of_nought_is_guessing_and_none_is_ahead(run_cli, tmp_path):
+    result = run_cli("norm-demo", "--lr", 0, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "at: lr 0.1. Not at: lr 0." in " ".join(result.output.split())
+
+
+def test_the_lines_to_remember_run(ran):
+    first, second, third = re.findall(r"│ • (.*?) *│", ran[0])
+    exec(f"{first}\n{second}\n{third}", names := {})
+    net = names["net"]
+    assert not net.training and net[1].num_batches_tracked == 1
+    exec(third, names)  # and again
+    half = nn.Dropout(0.2)(torch.ones(10_000)) == 0
+    assert 0.18 < half.float().mean() < 0.22
+    assert "nn.Dropout(0.2): a fifth become 0" in first
+
+
+def test_the_exercise_has_an_answer():
+    first, norm = nn.Linear(8, 8), nn.BatchNorm1d(8)
+    for _ in range(20):
+        norm(first(3 * torch.rand(64, 8)))
+    norm.eval()
+    one = nn.Linear(8, 8)
+    scale = norm.weight / (norm.running_var + 1e-5).sqrt()
+    with torch.no_grad():
+        one.weight.copy_(scale[:, None] * first.weight)
+        one.bias.copy_(scale * (first.bias - norm.running_mean) + norm.bias)
+    x = torch.rand(64, 8)
+    assert torch.allclose(norm(first(x)), one(x), atol=1e-5)
+
+
+def test_save_load_demo_lends_its_words_no_longer():
+    assert not lesson.WORDS.keys() & save_load_demo.WORDS.keys()
+
+
+@pytest.mark.parametrize(
+    "words", [("--lr", -1), ("--lr", "nan"), ("--lr", "inf"), ("--lr", "two")]
+)
+def test_wrong_options_exit_2(run_cli, words):
+    assert run_cli("norm-demo", *words).exit_code == 2
+
+
+def test_a_logdir_that_is_a_file_exits_1(run_cli, tmp_path):
+    file = Path(tmp_path, "file")
+    file.touch()
+    result = run_cli("norm-demo", "--logdir", file)
+    assert result.exit_code == 1 and "Can't write to" in result.stderr
