@@ -1,4 +1,4 @@
-"""What hooks note and draw, and the photograph that module-demo makes grey."""
+"""What a hook draws, and the photograph that module-demo makes grey."""
 
 from collections.abc import Callable
 from itertools import count
@@ -20,23 +20,12 @@ Learn = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 def walked(model: Any, numbers: Tensor, x: Tensor) -> Tensor:
     """Fill the parameters, then call and walk back: output, gradients."""
-    parameters = [*model.parameters()]
+    parameters = [p for _, p in model.named_parameters()]
     for parameter, number in zip(parameters, numbers, strict=True):
         nn.init.constant_(parameter, number)
     output = model(x)
     output.backward()
     return torch.stack([output.detach(), *(p.grad for p in parameters)])
-
-
-def noted(model: Any, way: str) -> list[int]:
-    """What hooks on a model and on its add note of model.way(1)."""
-    notes = []
-    for module in (model, model.add):
-        module.register_forward_hook(
-            lambda *seen: notes.append(round(seen[2].item()))
-        )
-    getattr(model, way)(torch.tensor(1.0))
-    return notes
 
 
 def grey_photo() -> tuple[Tensor, Tensor]:
@@ -66,20 +55,23 @@ def show_grey(
             for name, weight in zip(RGB, layer.weight[0].tolist(), strict=True):
                 writer.add_scalar(f"weight/{name}", weight, step)
 
-    first = model(colours - model.mean).detach()
+    first = model(colours).detach()
     model.register_forward_hook(draw)
     before = {n: _decimals(t) for n, t in model.state_dict().items()}
-    learn(model, colours - model.mean, wanted, steps)
-    made = model(colours - model.mean).detach()
+    learn(model, colours, wanted, steps)
+    made = model(colours).detach()
     kinds = {n: "parameter" for n, _ in model.named_parameters()}
     rows = [
         (kinds.get(n, "buffer"), n, before[n], _decimals(t))
         for n, t in model.state_dict().items()
     ]
     console.table(["", "name", "before", f"after step {steps:,}"], rows)
-    pictures = {"step 0": first, f"step {steps:,}": made, "Pillow's": wanted}
-    bare = {name: picture[..., 0] for name, picture in pictures.items()}
-    console.pictures(bare, "grey", width=24)
+    writer.add_image("photo", colours, dataformats="HWC")
+    writer.add_image("pillow", wanted, dataformats="HWC")
+    greys = {"step 0": first, f"step {steps:,}": made, "Pillow's": wanted}
+    bare = {name: picture[..., 0] for name, picture in greys.items()}
+    pictures = {"photo": colours.permute(2, 0, 1)} | bare
+    console.pictures(pictures, "grey", width=18)
     return 255 * (made - wanted).abs().max().item()
 
 

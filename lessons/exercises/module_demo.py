@@ -43,7 +43,7 @@ def _adds_one(module: Any) -> None:
 
     for x in (torch.tensor(1.0), torch.empty(0), torch.ones(2, 3).half().T):
         _same(AddOne()(x), x + 1, "AddOne's output")
-    assert not [*AddOne().parameters()], "it has no parameter"
+    assert not _names(AddOne()), "it has no parameter"
 
 
 def _same(found: Tensor, expected: Tensor, what: str) -> None:
@@ -63,9 +63,9 @@ def _finds_its_own(module: Any) -> None:
     module.layers = [type(module)()]
     module.bias = nn.Parameter(torch.zeros(0).double())
     assert _names(module) == ["weight", "bias"], _names(module)
-    places = [id(parameter) for parameter in module.parameters()]
+    places = [id(parameter) for _, parameter in module.named_parameters()]
     wanted = [id(module.weight), id(module.bias)]
-    assert places == wanted, "parameters() must give weight, bias"
+    assert places == wanted, "named_parameters() must give weight, bias"
     assert (module.number, len(module.plain)) == (3, 2), "plain values are lost"
     assert not _names(type(module)()), "a new Module has another's parameters"
 
@@ -160,9 +160,26 @@ def _adds_and_triples(model: Any) -> None:
 
 
 def _walks(numbers: Tensor, x: Tensor, expected: Tensor, model: Any) -> None:
-    weight, bias = (p.detach().clone() for p in model.parameters())
+    weight, bias = (p.detach().clone() for _, p in model.named_parameters())
     _same(model(x).detach(), weight * (x + bias), "the network's output")
     _same(walked(model, numbers, x), expected, "output and gradients")
+
+
+def noted() -> Cases:
+    """A hook takes the module, a tuple of its inputs, and its output.
+
+    Give the same hook to model and to model.add, then call with tensor(1.0).
+    """
+    for base in (nn.Module, lesson.Module):
+        model = lesson.network(base)
+        yield call(model, model), Tensor([2, 6])
+        model = lesson.network(base)
+        yield call(model, model.forward), Tensor([2])
+        model = lesson.network(base)
+        yield call(model, model.add), Tensor([2])
+        model = lesson.network(base)
+        nn.init.constant_(model.weight, -2)
+        yield call(model, model), Tensor([2, -4])
 
 
 def learn() -> Cases:
@@ -189,13 +206,14 @@ def learn() -> Cases:
 def _judged(model: Any, x: Tensor, wanted: Tensor, steps: int) -> Any:
     """The call, and a look at what it returns and did to the model."""
     copy = deepcopy(model)
-    optimizer = torch.optim.SGD(copy.parameters(), lr=0.9)
+    parameters = [p for _, p in copy.named_parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.9)
     for _ in range(steps):
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(copy(x), wanted)
         loss.backward()
         optimizer.step()
-    look = partial(_has_learned, model, [*copy.parameters()], loss.detach())
+    look = partial(_has_learned, model, parameters, loss.detach())
     return call(model, x, wanted, steps), look
 
 
@@ -204,7 +222,8 @@ def _has_learned(
 ) -> None:
     assert not found.requires_grad, "the loss still has its graph: detach it"
     _near(found, loss)
-    for own, expected in zip(model.parameters(), parameters, strict=True):
+    learned = [p for _, p in model.named_parameters()]
+    for own, expected in zip(learned, parameters, strict=True):
         _near(own.detach(), expected.detach())
 
 
