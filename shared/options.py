@@ -60,6 +60,12 @@ Stride = Annotated[
 Padding = Annotated[
     int, typer.Option(min=0, max=2, help="Rings of zeros round the image.")
 ]
+Dilation = Annotated[
+    int, typer.Option(min=1, max=8, help="Pixels from number to number.")
+]
+Channels = Annotated[
+    int, typer.Option(min=2, max=256, help="Channels of the layers to time.")
+]
 Kernel = Annotated[
     str,
     typer.Option(

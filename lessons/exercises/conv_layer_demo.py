@@ -12,11 +12,11 @@ from shared.practice.cases import Cases, call, whole
 
 
 def conv2d() -> Cases:
-    """From its first row to its last, a kernel of kh rows with dilation d is
-    d * (kh - 1) rows. So the stops are range(0, rows - d * (kh - 1), stride).
+    """From its first row to its last, a kernel of kh rows with dilation d spans
+    d * (kh - 1) + 1 rows. So the stops are range(0, rows - span + 1, stride).
 
-    The patch at a stop: every d-th row from top on, and of these the first kh;
-    the same for the columns. image[..., top::d, left::d] is a good beginning.
+    The patch at a stop: every d-th row from top on, up to top + span, which is
+    slice(top, top + span, d); the same for the columns.
 
     out[:, o, i, j] is for all images at once: (patch * weight[o]), added up
     over every dimension but the first.
@@ -104,3 +104,22 @@ def _like(theirs: nn.Conv2d) -> Callable[[nn.Module], None]:
         theirs.zero_grad()
 
     return look
+
+
+def as_grey() -> Cases:
+    """From each map subtract its least number; then divide it by its largest.
+
+    maps.amin((1, 2), keepdim=True) has the shape (C, 1, 1): one least number
+    for each map, which broadcasting stretches over it.
+
+    In a flat map, all numbers equal, the largest is then 0. clamp(min=1e-6)
+    makes it a little more, so that the map becomes 0 and not nan.
+    """
+    maps = Tensor([[[1, 3], [5, 2]], [[0, -4], [4, 0]]])
+    grey = Tensor([[[0, 0.5], [1, 0.25]], [[0.5, 0], [1, 0.5]]])
+    yield call(maps), grey
+    yield call(torch.full((2, 3, 4), 7.0)), torch.zeros(2, 3, 4)
+    for dtype in (torch.float32, torch.float64):
+        maps = whole(3, 5, 4).to(dtype)
+        wanted = [(m - m.min()) / (m.max() - m.min()) for m in maps]
+        yield call(maps), torch.stack(wanted)

@@ -1,4 +1,4 @@
-"""conv-layer-demo: its mistake, and what it says (cases: test_exercises.py)."""
+"""conv-layer-demo: its mistakes, and what it says (see test_exercises.py)."""
 
 import re
 from itertools import pairwise
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
 from torchvision.models import mobilenet_v2
 
 from lessons import conv_layer_demo as lesson
@@ -15,9 +16,77 @@ from lessons import conv_layer_demo as lesson
 STEPS = "stride", "padding", "dilation"
 
 
-def test_the_mistake_is_wrong_and_its_mend_is_right():
+def test_the_mistakes_are_wrong_and_their_mends_are_right():
+    assert lesson.wrong_border() == (64, 6, 30, 30)
+    assert lesson.right_border() == (64, 6, 32, 32)
     assert lesson.wrong_album() == (128, 3, 30, 30)
     assert lesson.right_album() == (6, 1, 30, 30)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even")
+@pytest.mark.parametrize("kernel", [2, 3, 5])
+def test_padding_same_keeps_the_size_with_stride_1_alone(kernel, dilation):
+    options = {"padding": "same", "dilation": dilation}
+    layer = nn.Conv2d(3, 6, kernel, **options)
+    assert layer(torch.rand(2, 3, 32, 32)).shape == (2, 6, 32, 32)
+    with pytest.raises(ValueError, match="strided"):
+        nn.Conv2d(3, 6, kernel, stride=2, **options)
+
+
+def test_add_images_takes_grey_maps_as_the_mend_says(tmp_path, read_events):
+    maps = nn.Conv2d(3, 6, 3)(torch.rand(2, 3, 12, 18))
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_images("maps", lesson.as_grey(maps[0])[:, None])
+    assert read_events(tmp_path).Tags()["images"] == ["maps"]
+
+
+def test_as_grey_brings_each_map_to_0_to_1_and_changes_nothing_else():
+    maps = (
+        torch.randn(6, 9, 7)
+        * torch.tensor([1e-3, 1, 9, 1, 1, 0])[:, None, None]
+    )
+    before = maps.clone()
+    grey = lesson.as_grey(maps)
+    assert maps.equal(before)
+    assert grey.amin((1, 2)).tolist() == [0] * 6
+    assert grey.amax((1, 2)).tolist() == [1] * 5 + [0]  # the last one is flat
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_images_of_other_channels_are_refused_by_both(channels):
+    images = torch.ones(1, channels, 5, 5)
+    for layer in (lesson.Conv2d, nn.Conv2d):
+        with pytest.raises((AssertionError, RuntimeError)):
+            layer(4, 4, 3, groups=2)(images)
+        with pytest.raises((AssertionError, RuntimeError)):
+            layer(3, 4, 3)(images)
+
+
+def test_a_byte_image_with_a_float_kernel_is_refused_by_both():
+    white = torch.full((1, 1, 3, 3), 255, dtype=torch.uint8)
+    kernel = lesson.KERNEL[None, None]
+    with pytest.raises(RuntimeError, match="Byte but found Float"):
+        F.conv2d(white, kernel)
+    with pytest.raises(AssertionError):
+        lesson.conv2d(white, kernel, 1, 0, 1)
+
+
+@pytest.mark.parametrize("ends", [(3, 4), (4, 3), (6, 8)])
+def test_groups_that_do_not_divide_the_channels_are_refused_by_both(ends):
+    groups = 4 if ends == (6, 8) else 2
+    with pytest.raises(ValueError, match="divisible by groups"):
+        nn.Conv2d(*ends, 3, groups=groups)
+    with pytest.raises(AssertionError):
+        lesson.Conv2d(*ends, 3, groups=groups)
+
+
+@pytest.mark.parametrize("dilation", [5, 8])
+def test_from_dilation_5_on_the_output_is_the_image(dilation):
+    pair = lesson.IMAGE[None, None], lesson.KERNEL[None, None]
+    out = lesson.conv2d(*pair, 1, dilation, dilation)[0, 0]
+    assert out.equal(lesson.IMAGE)
+    assert not lesson.conv2d(*pair, 1, 4, 4)[0, 0].equal(lesson.IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -77,24 +146,25 @@ def test_that_padding_where_whole_keeps_the_size(kernel, dilation):
 def test_a_step_in_brightness_makes_a_band_of_twice_the_dilation(dilation):
     image = torch.zeros(3, 40, 60)
     image[..., 30:] = 1
-    for step, name in (
-        (image, "2 right - left"),
-        (image.mT, "3 below - above"),
-    ):
-        band = lesson.feature_maps(step, dilation)[name]
-        band = band if name[0] == "2" else band.T
-        middle = band[20, 10:50]  # far from the padding
-        assert (middle == middle.max()).sum() == 2 * dilation
+    band = lesson.feature_maps(image, dilation)["2 right-left"]
+    middle = band[20, 10:50]  # far from the padding
+    assert (middle == middle.max()).sum() == 2 * dilation
+    white = torch.ones(3, 40, 60)  # its padding is dark
+    band = lesson.feature_maps(white, dilation)["2 right-left"][20]
+    assert (band == band.max()).nonzero().flatten().tolist() == [
+        *range(dilation)
+    ]
 
 
-def test_red_is_bright_in_map_1_alone():
-    image = torch.full((3, 30, 30), 0.5)
-    image[:, 10:20, 10:20] = torch.tensor([1.0, 0.25, 0.25])[:, None, None]
-    maps = lesson.feature_maps(image, 1)
-    names = lesson.NAMES[1:5]
-    bright = [n for n in names if maps[n][13:17, 13:17].mean() > 0.9]
-    assert bright == [n for n in bright if n in ("0 mean", "1 red - blue")]
-    assert "1 red - blue" in bright
+def test_red_is_bright_in_map_1_and_white_is_as_grey_and_black_there():
+    image = torch.full((3, 30, 40), 0.5)
+    colours = [(1.0, 0, 0), (1.0, 1, 1), (0.0, 0, 0), (0.0, 0, 1)]
+    for place, colour in enumerate(colours):
+        columns = slice(10 * place, 10 * place + 10)
+        image[:, 10:20, columns] = torch.tensor(colour)[:, None, None]
+    seen = lesson.feature_maps(image, 1)["1 red-blue"][15, 5::10]
+    assert seen.tolist() == [1, 0.5, 0.5, 0]
+    assert lesson.feature_maps(image, 1)["1 red-blue"][5, 5] == 0.5
 
 
 def test_mobilenet_s_depthwise_layers_have_kernels_of_1_x_1_behind():
@@ -119,19 +189,14 @@ def test_the_exercise_has_an_answer(dilations, span, pixels):
         assert image.grad.count_nonzero() == pixels
 
 
-def test_the_channels_are_counted_as_it_says():
-    for channels in (2, 8, 64):
-        layers = lesson.three_layers(channels)
-        weights = {
-            name: sum(p.numel() for p in layer.parameters() if p.dim() == 4)
-            for name, layer in layers.items()
-        }
-        assert weights["ordinary"] == channels * weights["depthwise"]
-        assert weights["depthwise"] == channels * 9
-        assert weights["pair"] == channels * 9 + channels**2
-        images = torch.rand(1, channels, 32, 32)
-        shapes = {layer(images).shape for layer in layers.values()}
-        assert shapes == {images.shape}
+@pytest.mark.parametrize("c", [2, 8, 64])
+def test_the_weights_and_products_are_counted_as_it_says(c):
+    ordinary = nn.Conv2d(c, c, 3, padding=1)
+    depthwise = nn.Conv2d(c, c, 3, padding=1, groups=c)
+    assert ordinary.weight.numel() == c * c * 9
+    assert depthwise.weight.numel() == c * 9
+    image = torch.rand(1, c, 32, 32)
+    assert ordinary(image).shape == depthwise(image).shape == image.shape
 
 
 def test_command_prints_the_worked_cases_and_logs_the_maps(
@@ -145,11 +210,11 @@ def test_command_prints_the_worked_cases_and_logs_the_maps(
         "[ 7 ]",
         "│ 5 10 7 11 3 │",
         "1+(5+2*2-5)//1 = 5",
-        "the outputs stay apart: [10.0, 9.0]",
+        "Outputs, with a bias of 0: [10, 9].",
         "✓ conv2d = F.conv2d: largest difference 0",
-        "✓ 50 layers = nn.Conv2d, seeded alike",
-        "ordinary 64*64*3*3 = 36,864, depthwise 64*3*3 = 576,",
-        "pair 64*3*3 + 64*64 = 4,672",
+        "✓ Conv2d = nn.Conv2d, 50 random options: largest difference",
+        "64*64*3*3 = 36,864 weights, with groups=64 64*3*3 = 576.",
+        "✗ (64, 6, 30, 30)",
         "✗ (128, 3, 30, 30)",
         "Next lesson: python cli.py",
     ):
@@ -174,8 +239,8 @@ def test_the_sum_on_paper_is_that_of_the_numbers_shown():
 @pytest.mark.parametrize(
     ("words", "seen"),
     [
-        (("--dilation", 5), "a band of 10 pixels"),
-        (("--channels", 2), "depthwise makes 1/2 of"),
+        (("--dilation", 5), "a bright band of 10 pixels, 5 beside the padding"),
+        (("--channels", 2), "it would be 2 times."),
     ],
 )
 def test_each_option_alone_changes_the_screen(run_cli, tmp_path, words, seen):
