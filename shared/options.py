@@ -66,6 +66,7 @@ Dilation = Annotated[
 Channels = Annotated[
     int, typer.Option(min=2, max=256, help="Channels of the layers to time.")
 ]
+KernelSize = Annotated[int, typer.Option(min=2, max=5, help="Window size.")]
 Kernel = Annotated[
     str,
     typer.Option(

@@ -11,30 +11,33 @@ from shared.practice.cases import Cases, call, whole
 
 
 def starts() -> Cases:
-    """The first window starts padding pixels before pixel 0: at -padding.
+    """The first window starts padding places before pixel 0, so at -padding,
+    each next one stride places on.
 
-    With ceil_mode False the last one that fits ends where the padding on the
-    right ends: it starts at size + padding - kernel_size, or a little before.
+    There are 1 + (size + 2 * padding - kernel_size) / stride of them, rounded
+    down; with ceil_mode True rounded up: the last may reach past the edge.
 
-    ceil_mode True allows one more, if it starts at size - 1 or before.
+    But none starts right of the last pixel, at size or behind it, even if
+    padding is there.
     """
     yield call(5, 3, 3, 0, False), [0]
     yield call(5, 3, 3, 0, True), [0, 3]
     yield call(5, 2, 1, 0, True), [0, 1, 2, 3]
+    yield call(5, 3, 2, 1, False), [-1, 1, 3]
     yield call(3, 2, 3, 0, True), [0]  # the rule: nothing starts at 3
-    yield call(5, 2, 2, 1, True), [-1, 1, 3]
+    yield call(5, 2, 2, 1, True), [-1, 1, 3]  # nor at 5, in the padding
     yield call(1, 1, 1, 0, False), [0]
     yield call(1, 3, 3, 0, False), []  # no window fits
     yield call(1, 3, 3, 0, True), [0]
     sizes = product(range(1, 9), range(1, 6), range(1, 6), (False, True))
     for size, kernel_size, stride, ceil_mode in sizes:
         for padding in range(kernel_size // 2 + 1):
-            how = kernel_size, stride, padding
-            if ends := _last_pixels(size, *how, ceil_mode):
-                begin = [-padding + stride * n for n in range(len(ends))]
+            how = kernel_size, stride, padding, ceil_mode
+            if ends := _last_pixels(size, *how):
+                begin = [stride * n - padding for n in range(len(ends))]
                 seen = [min(b + kernel_size, size) - 1 for b in begin]
                 assert seen == ends  # what PyTorch's windows really see
-                yield call(size, *how, ceil_mode), begin
+                yield call(size, *how), begin
 
 
 def _last_pixels(
@@ -58,16 +61,22 @@ def pool() -> Cases:
     what stands before the rows and columns (images, channels) stays.
 
     A window is image[..., rows, columns], two slices. A slice may end past the
-    edge, but it must not begin below 0. op(window, (-2, -1)) does the rest.
+    edge: it takes what is there. But it must not begin below 0, where -1 means
+    the last pixel. op(window, (-2, -1)) does the rest: padding has no number
+    (F.avg_pool2d takes zeros there, unless count_include_pad is False).
     """
     ceil3 = 3, 3, 0, True
     yield call(IMAGE, torch.amax, 3, 3, 0, False), Tensor([[2]])
     yield call(IMAGE, torch.amax, *ceil3), Tensor([[2, 3], [5, 1]])
     means = Tensor([[10 / 9, 8 / 6], [13 / 6, 1]])
     yield call(IMAGE, torch.mean, *ceil3), means
+    padded = Tensor([[2, 3, 3], [5, 3, 3], [5, 3, 1]])  # as ResNet pools
+    yield call(IMAGE, torch.amax, 3, 2, 1, False), padded
     one = torch.full((1, 1), -7.0)
     yield call(one, torch.amax, 1, 1, 0, False), one
-    yield call(one, torch.amax, 3, 2, 1, True), one  # padding is not 0
+    yield call(one, torch.amax, *ceil3), one  # past the edge is no 0
+    yield call(one, torch.amax, 3, 2, 1, True), one  # nor is padding
+    yield call(one, torch.mean, 3, 2, 1, True), one
     for k, stride, mode in product((1, 2, 3), (1, 2, 5), (False, True)):
         how = k, stride, k // 2
         for dtype in (torch.float32, torch.float64):
@@ -77,13 +86,15 @@ def pool() -> Cases:
             means = MEAN(image, *how, ceil_mode=mode)
             yield call(image, torch.mean, *how, mode), means
     image = whole(2, 7, 5, 3).permute(0, 3, 1, 2)  # not contiguous
-    yield call(image, torch.amax, *ceil3), F.max_pool2d(image, 3, 3, 0, 1, True)
+    maxima = F.max_pool2d(image, 3, 3, ceil_mode=True)
+    yield call(image, torch.amax, *ceil3), maxima
     empty = torch.zeros(0, 3, 5, 4)  # a batch of no images
-    yield call(empty, torch.amax, *ceil3), F.max_pool2d(empty, 3, 3, 0, 1, True)
+    maxima = F.max_pool2d(empty, 3, 3, ceil_mode=True)
+    yield call(empty, torch.amax, *ceil3), maxima
     for dtype in (torch.half, torch.bfloat16, torch.uint8, torch.int64):
         image = torch.randint(0, 9, (3, 6, 7)).to(dtype)
-        expected = F.max_pool2d(image, 3, 2, 1)
-        yield call(image, torch.amax, 3, 2, 1, False), expected
+        maxima = F.max_pool2d(image, 3, 2, 1)
+        yield call(image, torch.amax, 3, 2, 1, False), maxima
     image = whole(3, 6, 7).half()
     expected = MEAN(image.float(), 3, 2, 1).half()
     yield call(image, torch.mean, 3, 2, 1, False), expected
