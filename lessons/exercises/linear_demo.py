@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from lessons.linear_demo import BIAS, IMAGES, WEIGHT
 from shared.practice.cases import Cases, call, whole
 
+ANY = ((), (1,), (4,), (0,), (2, 3), (2, 0, 3), (2, 1, 2, 2))
+
 
 def flatten() -> Cases:
     """The shape first: sizes before start_dim stay, the others are multiplied.
@@ -40,23 +42,22 @@ def flatten() -> Cases:
 
 
 def linear_loops() -> Cases:
-    """One output is bias[j] plus all x[..., i] * weight[j, i], added up.
+    """One output is bias[j] plus all x[n, i] * weight[j, i], added up.
 
-    Three loops: over the rows of x, the outputs j, the inputs i.
-
-    x may have any number of dimensions before its last. All indices of these:
-    itertools.product(*map(range, x.shape[:-1])).
+    Three loops: over the images n, the outputs j, the inputs i.
     """
-    yield from _layers()
+    yield from _layers((1,), (4,), (0,))
 
 
 def linear_sums() -> Cases:
-    """All products at once need a shape (..., outputs, inputs).
+    """All products at once need a shape (images, outputs, inputs).
 
     x[..., None, :] has a dimension of size 1 before its last; weight is
     stretched over the others. Then add up over the last dimension.
+
+    With None there, x may have other dimensions than one before its last.
     """
-    yield from _layers()
+    yield from _layers(*ANY)
 
 
 def linear_product() -> Cases:
@@ -64,16 +65,16 @@ def linear_product() -> Cases:
 
     weight has a row for each output. weight.T has a column for each.
     """
-    yield from _layers()
+    yield from _layers(*ANY)
 
 
-def _layers() -> Iterator:
-    """F.linear on shapes and edges: what the three functions must give."""
+def _layers(*befores: tuple[int, ...]) -> Iterator:
+    """F.linear on edges, and x with these sizes before its last dimension."""
     rows = IMAGES.flatten(1)
     yield call(rows, WEIGHT, BIAS), Tensor([[-6, 16], [9, 7]])
     one = Tensor([[3]])
     yield call(one, Tensor([[2]]), Tensor([1])), Tensor([[7]])
-    for before in ((), (1,), (4,), (0,), (2, 3), (2, 0, 3), (2, 1, 2, 2)):
+    for before in befores:
         inputs, outputs = torch.randint(1, 6, (2,)).tolist()
         for dtype in (torch.float32, torch.float64):
             layer = whole(outputs, inputs).to(dtype), whole(outputs).to(dtype)
