@@ -75,7 +75,7 @@ def say_ahead(columns: dict[str, int], measured: dict[str, Tensor]) -> None:
     above = upper.min(0).values > lower.max(0).values
     ahead = [heading for heading, place in columns.items() if above[place]]
     rest = [heading for heading in columns if heading not in ahead]
-    all_of = f"All {len(upper)} {other} are above all {len(lower)} {one} at"
+    all_of = f'All {len(upper)} "{other}" are above all {len(lower)} "{one}" at'
     console.say(
         f"{all_of}: {', '.join(ahead) or 'none of these'}."
         + (f" Not at: {', '.join(rest)}." if ahead and rest else "")

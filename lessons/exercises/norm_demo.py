@@ -28,7 +28,7 @@ def BatchNorm() -> Cases:
     A running statistic keeps 1 - momentum of itself, and momentum of the new
     one goes in. Its variance is divided by n - 1, and no gradient goes into it.
 
-    A batch of one number a column has no variance: refuse it in train mode.
+    A batch of one number a column is all mean: refuse it in train mode.
     """
     yield call(1), _paper
     yield call(3), _named

@@ -1,4 +1,4 @@
-"""What norm-demo and its cases try norm layers on."""
+"""What norm-demo and its cases compare norm layers by."""
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,3 @@ def states(norm: nn.Module, batches: list[Tensor]) -> dict[str, Tensor]:
         for i, batch in enumerate(batches):
             named[f"eval {i}"] = norm.eval()(batch).clone()
     return named
-
-
-def network(norm: bool, seed: int) -> nn.Sequential:
-    """(N, 64) to (N, 10), with batch norm or without, from the seed's start."""
-    torch.manual_seed(seed)
-    norms = [nn.BatchNorm1d(64)] if norm else []
-    first = nn.Linear(64, 64), *norms, nn.ReLU()
-    return nn.Sequential(*first, nn.Linear(64, 10))
