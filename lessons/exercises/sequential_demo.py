@@ -10,7 +10,7 @@ from lessons.sequential_demo import BIAS, WEIGHT
 from shared.practice.cases import Cases, call, whole
 
 NOT_ASKED = {
-    "CifarNet": "the screen shows it whole; the exercise changes it",
+    "NamedNet": "the screen shows it whole; the exercise changes it",
     "cifar_net": "the screen shows it whole; the exercise changes it",
 }
 
@@ -23,7 +23,7 @@ def Sequential() -> Cases:
     forward hands x from layer to layer, and returns what the last one gives.
 
     A layer may stand in the row twice. self.children() leaves out its second
-    place: keep the row of layers, too, as the tuple that it is.
+    place: keep the tuple layers as well, and let forward go through that.
 
     Without any layer the output is the input.
     """
@@ -87,7 +87,7 @@ def size_after() -> Cases:
 def dry_run() -> Cases:
     """torch.zeros(1, 3, size, size) is one picture, with nothing on it.
 
-    What the layers make of it has the shape (1, width).
+    What the layers make of it has the shape (1, how many numbers).
 
     Nobody needs the gradients of zeros: with torch.no_grad() saves their work.
     """
