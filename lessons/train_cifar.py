@@ -28,8 +28,6 @@ from shared.training import LogDir, Resume, RunFolder, Training
 
 WORDS = {
     "CNN": "a network with convolution layers",
-    "logits": "its outputs, one for each class; a label is a class's number",
-    "loss": "one number for how wrong the network is; training lowers it",
     "learning rate": "lr: a step changes a weight by -lr * velocity",
     "momentum": "the share of the velocity that is kept for the next step",
     "held out": "kept out of training, to choose the best epoch by",

@@ -1,0 +1,256 @@
+"""loss-demo: its mistakes, and what it says (its cases: test_exercises.py)."""
+
+import math
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd.gradcheck import GradcheckError
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from cli import app
+from lessons import loss_demo as lesson
+from shared.practice import losses
+from shared.seeds import SEEDS, shares_right
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors; the tests of other lessons get their threads back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return dict(zip(("train", "test"), losses.digit_sets(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The command, run once: its output and its folder of logs."""
+    folder = tmp_path_factory.mktemp("logs")
+    words = ["loss-demo", "--logdir", str(folder)]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output, folder
+
+
+def percents(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"(\d+)%", text)]
+
+
+def test_softmax_before_cross_entropy_reads_less_for_all_five_seeds(sets):
+    wrong = percents(lesson.wrong_ends(**sets))
+    right = percents(lesson.right_ends(**sets))
+    assert 20 <= wrong[1] <= wrong[0] <= wrong[2] <= 50
+    assert 92 <= right[1] <= right[0] <= right[2] <= 97
+
+
+def test_behind_softmax_no_loss_is_below_1_46():
+    lowest = -math.log(math.e / (math.e + 9))
+    assert math.e / (math.e + 9) == pytest.approx(0.232, abs=5e-4)
+    assert 1.46 < -math.log(0.232) < 1.462 and 1.46 < lowest < 1.462
+    sure = torch.tensor([[50.0, *[0] * 9]])
+    label = torch.tensor([0])
+    assert F.cross_entropy(sure, label) < 1e-6
+    assert F.cross_entropy(sure.softmax(1), label) == pytest.approx(lowest)
+    random = 20 * torch.randn(1000, 10)
+    each = F.cross_entropy(
+        random.softmax(1), random.argmax(1), reduction="none"
+    )
+    assert each.min() >= lowest - 1e-6
+
+
+def test_float_labels_fail_and_whole_numbers_do_not():
+    with pytest.raises(RuntimeError, match="Long or Byte, but got Float"):
+        lesson.wrong_kind()
+    third = pytest.approx(-math.log(1 / 3))
+    assert (
+        lesson.right_kind().item() == third == pytest.approx(1.0986, abs=1e-4)
+    )
+    labels = torch.tensor([0, 2], dtype=torch.uint8)  # the error's Byte
+    assert F.cross_entropy(torch.zeros(2, 3), labels).item() == third
+
+
+def test_a_missing_dimension_broadcasts_without_an_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wrong = lesson.wrong_shape()
+    assert wrong.item() == pytest.approx(52 / 9)
+    assert lesson.right_shape().item() == 0
+    column = lesson.TARGET[:, None]
+    with pytest.warns(UserWarning, match="broadcasting"):
+        theirs = nn.MSELoss()(column, lesson.TARGET)
+    assert theirs == wrong
+
+
+def test_the_broadcast_loss_is_least_at_the_mean_of_the_targets():
+    output = torch.zeros(3, 1)
+    for _ in range(200):
+        off = output - lesson.TARGET
+        output = output - 0.3 * (2 * off).mean(1, keepdim=True)
+    torch.testing.assert_close(output, torch.full((3, 1), 8 / 3))
+    loss = lesson.mse_loss(output, lesson.TARGET)[0]
+    assert loss < lesson.wrong_shape()
+
+
+def test_means_of_unequal_batches_are_no_mean():
+    assert lesson.wrong_average() == 4
+    assert lesson.right_average() == 2
+    logits = torch.randn(9, 3)
+    labels = torch.arange(9) % 3
+    batches = zip(logits.split(4), labels.split(4), strict=True)
+    total = sum(F.cross_entropy(*pair, reduction="sum") for pair in batches)
+    torch.testing.assert_close(total / 9, F.cross_entropy(logits, labels))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_new_network_s_loss_is_near_guessing_and_by_hand_it_learns(
+    seed, sets, capsys
+):
+    history, _ = lesson.show_digits(sets["train"], sets["test"], seed)
+    assert history[0] == pytest.approx(math.log(10), abs=0.1)
+    assert history[-1] < 0.25
+    assert "✓ 2,410 float64 numbers" in capsys.readouterr().out
+
+
+def test_gradcheck_finds_a_way_back_that_forgets_relu():
+    assert losses.gradcheck(lesson.backprop)
+
+    def forgets(*network):
+        loss, back = lesson.backprop(*network)
+        dz = back["h"]
+        return loss, back | {"w1": dz.T @ network[0], "b1": dz.sum(0)}
+
+    with pytest.raises(GradcheckError):
+        losses.gradcheck(forgets)
+
+
+@pytest.mark.parametrize("name", ["l1_loss", "mse_loss", "cross_entropy"])
+def test_the_lesson_s_check_refuses_a_wrong_loss_or_gradient(name):
+    right = getattr(lesson, name)
+    for place in (0, 1):
+
+        def wrong(*args, place=place):
+            pair = [*right(*args)]
+            pair[place] = 1.01 * pair[place] + 0.01
+            return tuple(pair)
+
+        wrong.__name__ = name
+        with pytest.raises(AssertionError):
+            losses.check(wrong)
+
+
+def test_twice_as_far_off_doubles_the_gradient_of_mse_only():
+    output = torch.tensor([1.0, 2, 1])  # off by 4 in place of 2
+    for loss, times in (lesson.l1_loss, 1), (lesson.mse_loss, 2):
+        near = loss(lesson.OUTPUT, lesson.TARGET)[1]
+        far = loss(output, lesson.TARGET)[1]
+        torch.testing.assert_close(far, times * near)
+
+
+def test_large_logits_overflow_by_hand_and_the_exercise_mends_it():
+    logits, labels = torch.tensor([[100.0, 110, 120]]), torch.tensor([1])
+    assert lesson.cross_entropy(logits, labels)[0].isnan()
+
+    def cross_entropy(logits, labels, reduction="mean"):
+        lower = logits - logits.amax(1, keepdim=True)
+        return lesson.cross_entropy(lower, labels, reduction)
+
+    losses.check(cross_entropy)
+    assert cross_entropy(logits, labels)[0] == pytest.approx(10, abs=1e-3)
+    theirs = F.cross_entropy(logits, labels)
+    assert theirs == pytest.approx(10, abs=1e-3)
+
+
+def test_command_prints_the_worked_numbers(ran, width):
+    output, _ = ran
+    for line in (
+        "l1_loss    0, 0, 2     2   0.6667           0, 0, -0.3333",
+        "mse_loss   0, 0, 4     4   1.3333           0, 0, -1.3333",
+        "✓ l1_loss = nn.L1Loss: largest difference",
+        "✓ mse_loss = nn.MSELoss: largest difference",
+        "✓ cross_entropy = nn.CrossEntropyLoss: largest difference",
+        "-ln(0.332225) = 1.1019",
+        "0.30061",
+        "-0.667775",
+        "the loss -ln(0.5) = 0.6931",
+        "✓ backprop = autograd, and 100 random: largest difference",
+        "which nudges each number: True",
+        "✓ 2,410 float64 numbers",
+        "expected target dtype to be Long or Byte, but got Float",
+        "✗ float32, shape (): 5.777",
+        "Mistake 4 of 4",
+        "Next lesson: python cli.py",
+    ):
+        assert line in output, line
+    assert width(output) <= 80
+    assert -math.log(0.332225) == pytest.approx(1.1019, abs=5e-5)
+
+
+def test_command_logs_the_losses_and_the_worst_digits(
+    ran, read_events, only_run, drawn
+):
+    events = read_events(only_run(ran[1], "loss-demo"))
+    assert [*drawn(events)] == ["worst"]
+    curve = [event.value for event in events.Scalars("loss/train")]
+    assert len(curve) == 100
+    assert curve[0] > 2.2 and curve[-1] < 0.25
+    assert curve == sorted(curve, reverse=True)
+
+
+def test_the_digits_named_have_the_largest_losses(ran, sets):
+    net = losses.learned(sets["train"], 0)
+    images, labels = sets["test"]
+    with torch.no_grad():
+        each = F.cross_entropy(net(images), labels, reduction="none")
+    said = " ".join(ran[0].split())
+    named = re.findall(r"(\d) read as (\d), loss (\d\.\d\d)", said)
+    worst = each.topk(3)
+    assert [float(loss) for *_, loss in named] == pytest.approx(
+        worst.values.tolist(), abs=0.006
+    )
+    assert [int(label) for label, *_ in named] == labels[worst.indices].tolist()
+    assert f"The mean loss of 297 new digits is {each.mean():.2f}" in said
+    assert shares_right([net], sets["test"]) > 0.9
+
+
+@pytest.mark.parametrize("words", [("--label", 2), ("--seed", 1)])
+def test_each_option_alone_changes_the_screen(run_cli, tmp_path, ran, words):
+    result = run_cli("loss-demo", *words, "--logdir", tmp_path)
+    assert result.exit_code == 0, result.output
+    end = "Mistake 1 of"
+    assert result.output.split(end)[0] != ran[0].split(end)[0]
+    if "--label" in words:
+        assert "-ln(0.367165) = 1.0019" in result.output
+
+
+def test_the_lines_to_remember_run(ran):
+    lines = re.findall(r"│ • (.*?) *│", ran[0])
+    assert len(lines) == 3
+    exec("\n".join(lines), names := {})
+    logits, labels = names["logits"], torch.tensor([3, 1, 4])
+    assert names["loss"].item() == pytest.approx(math.log(10))
+    expected = (logits.softmax(1) - F.one_hot(labels, 10)) / 3
+    torch.testing.assert_close(logits.grad, expected.detach())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--label", 3), ("--label", -1), ("--label", "one"), ("--seed", -1)],
+)
+def test_wrong_options_exit_2(run_cli, words):
+    assert run_cli("loss-demo", *words).exit_code == 2
+
+
+def test_a_folder_that_is_a_file_exits_1(run_cli, tmp_path):
+    (file := tmp_path / "logs").write_text("")
+    result = run_cli("loss-demo", "--logdir", file)
+    assert result.exit_code == 1
+    assert "Can't write to" in " ".join(result.stderr.split())
