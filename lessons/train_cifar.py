@@ -28,8 +28,6 @@ from shared.training import LogDir, Resume, RunFolder, Training
 
 WORDS = {
     "CNN": "a network with convolution layers",
-    "learning rate": "lr: a step changes a weight by -lr * velocity",
-    "momentum": "the share of the velocity that is kept for the next step",
     "held out": "kept out of training, to choose the best epoch by",
 }
 COLUMNS = {

@@ -211,6 +211,36 @@ def downhill_figure(negative: Tensor, path: Tensor) -> Figure:
     return figure
 
 
+def show_valley(steepness: Tensor, paths: dict[str, Tensor]) -> Figure:
+    """Print where paths (S, 2) of x and y end, and draw them over the loss.
+
+    The loss is the sum of steepness (2,) * (x², y²). What leaves the picture is
+    cut off at its edge.
+    """
+    ends = {}
+    for name, path in paths.items():
+        ends[name] = *path[-1], (steepness * path[-1] ** 2).sum()
+    rows = [(name, *(f"{n:.3g}" for n in end)) for name, end in ends.items()]
+    last = len(next(iter(paths.values()))) - 1
+    console.table([f"after {last} steps", "x", "y", "loss"], rows)
+    figure = Figure(figsize=(9, 1 + 2 * len(paths)), layout="constrained")
+    figure.suptitle("A dot for each step; the loss is 0 at the star")
+    axes_below = figure.subplots(len(paths), 1, sharex=True, squeeze=False)
+    x, y = np.linspace(-10.5, 4.5, 121), np.linspace(-1.6, 1.6, 81)
+    one, other = steepness.tolist()
+    heights = one * x**2 + other * y[:, None] ** 2
+    levels = np.linspace(0, heights.max() ** 0.5, 14) ** 2
+    for [axes], (name, path) in zip(axes_below, paths.items(), strict=True):
+        axes.contourf(x, y, heights, levels, cmap="Blues")
+        way = path.nan_to_num().clamp(-1e6, 1e6).T.numpy()
+        axes.plot(*way, ".-", color="tab:red", linewidth=1)
+        axes.plot(0, 0, "*", color="black", markersize=10)
+        axes.set_title(f"{name}: after {last} steps loss {ends[name][-1]:.2g}")
+        axes.set(ylabel="y", xlim=x[[0, -1]], ylim=y[[0, -1]])
+    axes.set_xlabel("x")
+    return figure
+
+
 def kernels_figure(
     kernels: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Figure:

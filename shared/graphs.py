@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.tree import Tree
+from torch import Tensor
 
 Place = tuple[float, float]
 
@@ -97,3 +98,17 @@ def _places(nodes: list[Any]) -> dict[Any, Place]:
         for row, node in enumerate(above):
             places[node] = (x, row - (len(above) - 1) / 2)
     return places
+
+
+def operations(output: Tensor | float) -> int:
+    """How many operations autograd has noted behind a tensor; 0 for a number.
+
+    The leaves count, too: each has a note of its own.
+    """
+    found, waiting = set(), [getattr(output, "grad_fn", None)]
+    while waiting:
+        note = waiting.pop()
+        if note is not None and note not in found:
+            found.add(note)
+            waiting.extend(parent for parent, _ in note.next_functions)
+    return len(found)

@@ -15,7 +15,7 @@ DATA = ROOT / "data"
 EDGES = "-1 -1 -1 -1 8 -1 -1 -1 -1"  # a kernel, row by row
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
@@ -83,12 +83,12 @@ BatchSize = Annotated[
     int, typer.Option(min=1, help="Images in one optimizer step.")
 ]
 LearningRate = Annotated[
-    float, typer.Option("--lr", min=0, callback=_finite, help="Step size.")
+    float, typer.Option("--lr", min=0, callback=finite, help="Step size.")
 ]
 Momentum = Annotated[
     float,
     typer.Option(
-        min=0, max=1, callback=_finite, help="Share of the last step to keep."
+        min=0, max=1, callback=finite, help="Share of the last step to keep."
     ),
 ]
 Activation = Annotated[

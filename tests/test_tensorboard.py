@@ -189,6 +189,24 @@ def test_hyperparameters_stand_beside_the_result(browser, address):
     look_until(browser, "batch_size", "momentum", "result/test_accuracy")
 
 
+def test_each_learning_rate_of_sgd_demo_is_a_row(browser, tmp_path):
+    words = ("sgd-demo", "--logdir", str(tmp_path / "logs"))
+    command = [sys.executable, "cli.py", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    with tensorboard(tmp_path / "logs") as address:
+        browser.get(f"{address}#hparams")
+        browser.refresh()
+        rates = ("0.001", "0.01", "0.1", "1", "10")
+        look_until(
+            browser,
+            "Numberofmatchingsessiongroups:5",
+            "momentum",
+            "result/highest_loss",
+            "result/right",
+            *(f"/lr{rate}" for rate in rates),
+        )
+
+
 def test_the_runs_are_listed_by_lesson_and_time(address, logdir):
     with urllib.request.urlopen(f"{address}data/runs") as response:
         runs = response.read().decode()
