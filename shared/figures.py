@@ -224,7 +224,9 @@ def show_valley(steepness: Tensor, paths: dict[str, Tensor]) -> Figure:
     last = len(next(iter(paths.values()))) - 1
     console.table([f"after {last} steps", "x", "y", "loss"], rows)
     figure = Figure(figsize=(9, 1 + 2 * len(paths)), layout="constrained")
-    figure.suptitle("A dot for each step; the loss is 0 at the star")
+    figure.suptitle(
+        "A dot for each step; lighter is a smaller loss, 0 at the star"
+    )
     axes_below = figure.subplots(len(paths), 1, sharex=True, squeeze=False)
     x, y = np.linspace(-10.5, 4.5, 121), np.linspace(-1.6, 1.6, 81)
     one, other = steepness.tolist()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
 from shared import console, figures
 from shared.datasets.embedded import digits
@@ -53,15 +54,17 @@ def digit_batches(epochs: int) -> tuple[list[Batch], Batch]:
 
 
 def trained(
-    learn: Callable[..., Tensor],
-    kind: Callable[..., Any],
-    settings: dict[str, Any],
+    learn: Callable[..., Tensor], kind: Callable[..., Any]
 ) -> dict[str, Tensor]:
-    """The state_dict of network 0 after 50 steps."""
-    net = network(seed=0)
+    """In each of the four ways, the parameters of network 0 after 50 steps."""
     batches, _ = digit_batches(epochs=3)
-    learn(net, kind(net.parameters(), **settings), batches[:50])
-    return net.state_dict()
+    found = {}
+    for way, some in ways(0.1, 0.9, decay=0.01).items():
+        net = network(seed=0)
+        learn(net, kind(net.parameters(), **some), batches[:50])
+        for name, weights in net.state_dict().items():
+            found[f"{way}, {name}"] = weights
+    return found
 
 
 class Training(NamedTuple):
@@ -100,12 +103,22 @@ def try_rates(
     return over_seeds(measure, [f"lr {rate:g}" for rate in rates]), firsts
 
 
+def log_rates(folder: str, trainings: dict[str, Training]) -> None:
+    """Give each a run in folder: its curve, and its row in HPARAMS."""
+    for name, (settings, losses, results) in trainings.items():
+        with SummaryWriter(f"{folder}/{name}") as writer:
+            for step, loss in enumerate(losses):
+                writer.add_scalar("loss/train", loss, step)
+            # without run_name it opens one more run, named by the time
+            writer.add_hparams(settings, results, run_name=".")
+
+
 def curves_figure(trainings: dict[str, Training]) -> Figure:
     """Their losses over the steps."""
     curves = {name: training.losses for name, training in trainings.items()}
     steps = torch.arange(len(next(iter(curves.values()))))
     figure = figures.curves_figure(steps, curves, "step", "loss", "log")
-    figure.suptitle("The loss of each batch; 2.30 is guessing")
+    figure.suptitle("The loss of each batch (seed 0); 2.30 is guessing")
     return figure
 
 
@@ -126,7 +139,7 @@ def ways(
     plain = {"lr": lr, "momentum": 0.0}
     heavy = plain | {"momentum": momentum}
     found = {
-        "SGD": plain,
+        "plain SGD": plain,
         "momentum": heavy,
         "Nesterov": heavy | {"nesterov": momentum > 0},  # PyTorch wants > 0
     }
@@ -145,6 +158,13 @@ def walks(
     }
 
 
+def valley(kind: Callable[..., Any], settings: dict[str, dict]) -> Figure:
+    """Print and draw 50 steps down 0.1 * x² + 9 * y², from (-9, 1)."""
+    steepness, start = torch.tensor([[0.1, 9], [-9, 1]]).double()
+    paths = walks(kind, settings, steepness, start)
+    return figures.show_valley(steepness, paths)
+
+
 def show_steps(paths: dict[str, Tensor], shown: list[int]) -> None:
     """A table of one weight after some of the steps of its walks (S, 1)."""
     rows = [
@@ -152,5 +172,3 @@ def show_steps(paths: dict[str, Tensor], shown: list[int]) -> None:
         for name, path in paths.items()
     ]
     console.table(["w after step", *map(str, shown)], rows)
-    near = sorted(paths, key=lambda name: paths[name][-1].abs().item())
-    console.say(f"At the end {near[0]} is nearest to 0, {near[-1]} furthest.")

@@ -4,12 +4,14 @@ import inspect
 import math
 import re
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
 from typer.testing import CliRunner
 
 from cli import app
@@ -18,6 +20,7 @@ from lessons import sgd_demo as lesson
 from shared.graphs import operations
 from shared.practice import descent
 from shared.practice.descent import network, walk, walks, ways
+from shared.seeds import SEEDS, shares_right, spread
 
 RATES = [0.001, 0.01, 0.1, 1, 10]
 
@@ -79,17 +82,20 @@ def test_the_loop_is_that_of_train_cifar():
             assert line in inspect.getsource(function)
 
 
-@pytest.mark.parametrize("name", ways(0.1, 0.9, 0.01))
-def test_50_steps_are_those_of_pytorch(name):
-    some = ways(0.1, 0.9, 0.01)[name]
+def test_50_steps_are_those_of_pytorch():
+    settings = ways(0.1, 0.9, 0.01)
     ours, theirs = (
-        descent.trained(lesson.learn, kind, some)
+        descent.trained(lesson.learn, kind)
         for kind in (lesson.SGD, torch.optim.SGD)
     )
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
     start = network(0).state_dict()
-    moved = [(start[n] - ours[n]).abs().max() for n in start]
-    assert min(moved) > 0.01
+    assert len(ours) == 4 * len(start)
+    for way in settings:
+        moved = [(start[n] - ours[f"{way}, {n}"]).abs().max() for n in start]
+        assert min(moved) > 0.01
+    ends = [ours[f"{way}, 0.weight"] for way in settings]
+    assert all((a - b).abs().max() > 1e-3 for a, b in combinations(ends, 2))
     assert sum(tensor.numel() for tensor in start.values()) == 2410
 
 
@@ -97,7 +103,7 @@ def test_the_four_ways_differ_from_each_other():
     paths = walks(lesson.SGD, ways(0.1, 0.9, 0.5), one(), one())
     second = {n: round(p[2].item(), 4) for n, p in paths.items()}
     assert second == {
-        "SGD": 0.64,
+        "plain SGD": 0.64,
         "momentum": 0.46,
         "Nesterov": 0.2224,
         "weight decay": 0.5625,
@@ -122,19 +128,61 @@ def diverges(settings: dict, steepness: float, steps: int = 3000) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "steepness", "border"),
+    ("name", "momentum", "border"),
     [
-        ("SGD", 1, 1),
-        ("momentum", 1, 1.9),
-        ("SGD", 9, 0.1115),
-        ("momentum", 9, 0.2115),
-        ("Nesterov", 9, 0.0755),
+        ("plain SGD", 0.9, 0.111),
+        ("momentum", 0.9, 0.211),
+        ("momentum", 0.5, 0.167),
+        ("Nesterov", 0.9, 0.075),
+        ("Nesterov", 0.5, 0.083),
+        ("Nesterov", 0.1, 0.102),
     ],
 )
-def test_the_rates_from_which_they_diverge(name, steepness, border):
-    """Those of w², one the exercise's answer, and then those of the valley."""
-    for lr, expected in ((0.99 * border, False), (1.01 * border, True)):
-        assert diverges(ways(lr, 0.9)[name], steepness) is expected
+def test_the_rates_beyond_which_y_diverges_in_the_valley(
+    name, momentum, border
+):
+    shown = (1 + momentum) / 9 / (1 + 2 * momentum)
+    assert name != "Nesterov" or f"{shown:.3f}" == f"{border}"
+    for lr, expected in ((0.985 * border, False), (1.015 * border, True)):
+        assert diverges(ways(lr, momentum)[name], 9) is expected
+
+
+@pytest.mark.parametrize("momentum", [0, 0.2, 0.5, 0.9])
+def test_the_exercise_can_be_checked_as_it_says(momentum):
+    for change, further in ((1.01, True), (0.99, False)):
+        settings = {"lr": change * (1 + momentum), "momentum": momentum}
+        path = walk(lambda w, s=settings: lesson.SGD(w, **s), one(), one())
+        assert (path[50].abs() > 1).item() is further
+
+
+def test_nesterov_is_ahead_in_the_valley_with_the_rate_that_is_named():
+    steepness, start = torch.tensor([[0.1, 9], [-9, 1]]).double()
+    paths = walks(lesson.SGD, ways(0.05, 0.9), steepness, start)
+    losses = {n: (steepness * p[-1] ** 2).sum() for n, p in paths.items()}
+    assert min(losses, key=losses.get) == "Nesterov"
+
+
+def test_without_zero_grad_plain_sgd_is_sgd_with_momentum_1(data):
+    batches, _ = data
+    forgetful, heavy = network(0), network(0)
+    optimizer = torch.optim.SGD(forgetful.parameters(), 0.1)
+    for images, labels in batches:
+        F.cross_entropy(forgetful(images), labels).backward()
+        optimizer.step()
+    other = torch.optim.SGD(heavy.parameters(), 0.1, momentum=1)
+    lesson.learn(heavy, other, batches)
+    pair = forgetful.state_dict(), heavy.state_dict()
+    torch.testing.assert_close(*pair, atol=0, rtol=0)
+
+
+def test_an_optimizer_of_the_whole_old_network_hides_the_mistake(data):
+    batches, test = data
+    for net in (nets := [network(seed) for seed in SEEDS]):
+        optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+        net[2] = nn.Linear(32, 10)
+        lesson.learn(net, optimizer, batches)
+    found = spread(shares_right(nets, test), ".0%")
+    assert 85 < percents(found)[0] < 94
 
 
 @pytest.mark.parametrize("momentum", [0.3, 0.5, 0.99])
@@ -155,11 +203,11 @@ def test_beyond_its_rate_sgd_diverges_as_the_text_says():
 
 def test_momentum_loses_on_the_bowl_and_wins_in_the_valley():
     bowl = walks(lesson.SGD, ways(0.1, 0.9), one(), one())
-    assert bowl["momentum"][-1].abs() > 1000 * bowl["SGD"][-1].abs()
+    assert bowl["momentum"][-1].abs() > 1000 * bowl["plain SGD"][-1].abs()
     steepness, start = torch.tensor([[0.1, 9], [-9, 1]]).double()
     valley = walks(lesson.SGD, ways(0.1, 0.9), steepness, start)
     losses = {n: (steepness * p[-1] ** 2).sum() for n, p in valley.items()}
-    assert losses["momentum"] < losses["SGD"] / 10
+    assert losses["momentum"] < losses["plain SGD"] / 10
     assert losses["Nesterov"] > 1e20
 
 
@@ -206,8 +254,9 @@ def test_the_new_layer_never_moves_and_the_rebuilt_optimizer_moves_it(data):
 
 def test_the_sum_of_losses_holds_every_graph(data):
     batches, _ = data
-    assert lesson.wrong_total(network(0), batches) == 100 * 8 + 4
-    assert lesson.right_total(network(0), batches) == 0
+    said = "operations in the graph of total: "
+    assert lesson.wrong_total(network(0), batches) == f"{said}{100 * 8 + 4}"
+    assert lesson.right_total(network(0), batches) == f"{said}0"
     net = network(0)
     single = operations(F.cross_entropy(net(batches[0][0]), batches[0][1]))
     assert single == 7 + 4  # and one more to add it up
@@ -232,21 +281,20 @@ def test_command_prints_the_worked_cases(ran, width):
     output, _ = ran
     said = " ".join(output.split())
     for line in (
-        "1 - 0.1 * 2 = 0.8",
+        "Plain SGD and momentum: 1 - 0.1 * 2 = 0.8",
         "0.9 * 2 + 2 * 0.8 = 3.4, and 0.8 - 0.1 * 3.4 = 0.46",
         "0.9 * 2 + 2 = 3.8, 1 - 0.1 * 3.8 = 0.62",
-        "the gradient is 2 + 0.5 * 1, and 1 - 0.1 * 2.5 = 0.75",
-        "SGD 1 0.8 0.64 0.512 0.4096 1.427e-05",
+        "the gradient 2 + 0.5 * 1: 1 - 0.1 * 2.5 = 0.75",
+        "plain SGD 1 0.8 0.64 0.512 0.4096 1.427e-05",
         "momentum 1 0.8 0.46 0.062 -0.3086 -0.0305",
-        "At the end weight decay is nearest to 0, momentum furthest.",
         "✓ 2 steps in 4 ways = torch.optim.SGD: largest difference",
-        "After lr 10 this is so for 160 of 5 * 32.",
+        "✓ 4 ways, 2,410 parameters each: largest difference",
+        "So are 17 of 5 * 32 after lr 0.1, 160 after lr 10.",
+        "0.111 (plain SGD), 0.211 (momentum 0.9), 0.075 (Nesterov)",
         "Mistake 3 of 3",
-        "✗ 804",
+        "✗ operations in the graph of total: 804",
     ):
         assert line in said
-    for name in ways(0.1, 0.9, 0.01):
-        assert f"✓ {name}, all 2,410 parameters: largest difference" in said
     assert width(output) <= 80
 
 
@@ -272,7 +320,7 @@ def test_the_events(ran, read_events, only_run, drawn, measured):
 
 
 def test_without_run_name_add_hparams_opens_a_run_named_by_the_time(tmp_path):
-    with lesson.SummaryWriter(tmp_path) as writer:
+    with SummaryWriter(tmp_path) as writer:
         writer.add_hparams({"lr": 0.1}, {"result/right": 1.0})
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert float(folder.name) > 1e9
@@ -282,9 +330,9 @@ def test_without_run_name_add_hparams_opens_a_run_named_by_the_time(tmp_path):
     ("words", "shown"),
     [
         (("--lr", 1.91), ("1 - 1.91 * 2 = -2.82", "lr 191")),
-        (("--momentum", 0), ("At the end weight decay is nearest", "lr 10")),
+        (("--momentum", 0), ("0.111 (momentum 0), 0.111 (Nesterov)", "lr 10")),
         (("--lr", 10, "--momentum", 1), ("1 - 10 * 2 = -19", "lr 1000")),
-        (("--lr", 0.001), ("Nesterov is nearest to 0, SGD", "lr 1e-05")),
+        (("--lr", 0.001), ("1 - 0.001 * 2 = 0.998", "lr 1e-05")),
     ],
 )
 def test_options_change_the_screen(ran, run_cli, tmp_path, words, shown):
