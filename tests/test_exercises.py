@@ -100,6 +100,8 @@ def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
     if isinstance(result, tuple | list):
         last = (spoiled(part, off) for part in result[-1:])
         return type(result)([*result[:-1], *last])
+    if isinstance(result, str):
+        return result + "?"
     if isinstance(result, bytes):
         numbers = torch.tensor([*result], dtype=torch.uint8)
         return bytes(off(numbers).byte().tolist())
