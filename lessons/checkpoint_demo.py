@@ -27,7 +27,6 @@ from shared.seeds import spread
 WORDS = {
     "checkpoint": "a file from which training can go on",
     "resume": "to go on from a checkpoint as if nobody had stopped",
-    "Adam": "an optimizer; it remembers two means for every weight",
     "map_location": "where torch.load puts tensors: cpu, or cuda (a GPU)",
 }
 Batch = list[Tensor]  # images (500, 64) in [0, 1], labels (500,)
