@@ -34,6 +34,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "debug-demo": "Find what is broken, with seven checks to take home.",
         "save-load-demo": "Save a model, and load it the same to the last bit.",
         "checkpoint-demo": "Stop a training run, and go on as if nobody had.",
+        "pretrained-demo": "Give a trained network a new head; keep the rest.",
         "train-cifar": "Train a CNN on pictures: the whole loop, with resume.",
     },
 }

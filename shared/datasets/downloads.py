@@ -8,13 +8,16 @@ wrong before leaves nothing behind.
 import errno
 import gzip
 import hashlib
+import os
 import shutil
 import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Literal, NamedTuple, NoReturn
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -146,6 +149,59 @@ def download(
     _report(f"{name} is in {goal}, whole.")
 
 
+def download_weights(
+    address: str, folder: Path | None = None, timeout: float = 5
+) -> Path | None:
+    """A network's numbers, as a file; None, and a warning, if that fails.
+
+    The address ends as torchvision's do: name-0123abcd.pth, where 0123abcd
+    begins the file's SHA-256. Without a folder it goes where torchvision looks,
+    too. What is there and whole is not downloaded again. timeout is how many
+    seconds may pass without a byte.
+    """
+    if folder is None:
+        from torch.hub import get_dir
+
+        folder = Path(get_dir(), "checkpoints")
+    try:
+        return _weights(address, folder, timeout)
+    except DownloadError as error:
+        warn(f"Can't download weights: {error}. It goes on without them.")
+    except OSError as error:
+        warn(
+            f"Can't keep weights in {folder}: {error.strerror}. "
+            "It goes on without them."
+        )
+    return None
+
+
+def _weights(address: str, folder: Path, timeout: float) -> Path:
+    """Raises DownloadError, or OSError when the folder can't be written."""
+    goal = folder / address.rpartition("/")[2]
+    begin = goal.stem.rpartition("-")[2]
+    if goal.is_file() and _begins(goal, begin):
+        return goal
+    folder.mkdir(parents=True, exist_ok=True)
+    part = goal.with_name(f"{goal.name}.{os.getpid()}.part")
+    try:
+        with _progress() as bar, part.open("wb") as file:
+            for piece in _arriving(address, timeout, bar):
+                file.write(piece)
+        if not _begins(part, begin):
+            problem = "the checksum of what came is wrong"
+            raise DownloadError(f"{address}: {problem}")
+        part.replace(goal)
+    finally:
+        part.unlink(missing_ok=True)
+    return goal
+
+
+def _begins(path: Path, begin: str) -> bool:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest().startswith(begin)
+
+
 def _report(message: str) -> None:
     # a path must not be broken in two
     console.print(f"✓ {message}", markup=False, soft_wrap=True)
@@ -257,7 +313,7 @@ def _arriving(address: str, timeout: float, bar: Progress) -> Iterator[bytes]:
     """
     received = 0
     try:
-        with urlopen(address, timeout=timeout) as response:
+        with _answer(address, timeout) as response:
             promised = response.length
             task = bar.add_task(address.rpartition("/")[2], total=promised)
             while piece := response.read1(1 << 16):
@@ -270,6 +326,30 @@ def _arriving(address: str, timeout: float, bar: Progress) -> Iterator[bytes]:
         raise DownloadError(
             f"{address}: cut short after {received:,} of {promised:,} bytes"
         )
+
+
+def _answer(address: str, timeout: float) -> HTTPResponse:
+    """Open an address. Raises TimeoutError without an answer in that time.
+
+    urlopen waits so long for each address of a server and each piece of its
+    answer, and for its name as long as the system likes: a thread does that.
+    """
+    answers: Queue[HTTPResponse | Exception] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(urlopen(address, timeout=timeout))
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=timeout + 1)  # urlopen's own comes first
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _reason(error: Exception, timeout: float) -> str:

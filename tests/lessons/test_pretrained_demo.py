@@ -1,0 +1,354 @@
+"""pretrained-demo: heads, frozen layers, and weights that don't arrive."""
+
+import hashlib
+import re
+import socket
+import threading
+import warnings
+from copy import deepcopy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import (
+    ResNet18_Weights,
+    ResNet50_Weights,
+    resnet18,
+    vgg16,
+)
+from typer.testing import CliRunner
+
+from cli import app
+from lessons import pretrained_demo as lesson
+from shared.datasets import downloads
+from shared.practice import ready_made, tuning
+
+URL = ResNet18_Weights.DEFAULT.url
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    words = ["pretrained-demo", "--logdir", str(folder)]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.stdout, folder
+
+
+@pytest.fixture(scope="module")
+def given():
+    nets = tuning.pretrained_nets()
+    return nets, tuning.new_task(40), tuning.unseen_digits()[0]
+
+
+def percents(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"(\d+)%", text)]
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_worked_numbers_and_the_events(
+    ran, width, read_events, only_run, drawn
+):
+    output, folder = ran
+    said = one_line(output)
+    for line in (
+        "as it is 138,357,544 parameters, output (1, 1000)",
+        "append a layer 138,367,554 parameters, output (1, 10)",
+        "replace it 134,301,514 parameters, output (1, 10)",
+        "138,357,544 - 4,097,000 + 40,970 = 134,301,514",
+        "round((341 - 224) / 2) = 58",
+        "(0.50196 - 0.485) / 0.229 = 0.074",
+        "all layers 62 11,181,642 44.73 MB",
+        "the head 2 5,130 0.02 MB",
+        "11,689,512 - 513,000 + 5,130 = 11,181,642",
+        "ResNet18's numbers are random: these names are chance.",
+        "Mistake 3 of 3",
+    ):
+        assert line in said, line
+    assert said.count("✓") == 6
+    assert width(output) <= 80
+    events = read_events(only_run(folder, "pretrained-demo"))
+    assert sorted(drawn(events)) == ["odd or even", "preprocess"]
+
+
+def test_the_numbers_on_paper_are_right():
+    vgg = ready_made.vgg_on_paper()
+    first = sum(p.numel() for p in vgg.classifier[0].parameters())
+    assert first == 25088 * 4096 + 4096 == 102_764_544
+    assert 138_357_544 - 4_097_000 + 40_970 == 134_301_514
+    assert round(100 * (1 - 134_301_514 / 138_357_544)) == 3
+    assert 138_367_554 - 138_357_544 == 1000 * 10 + 10 == 10_010
+    assert {p.device.type for p in vgg.parameters()} == {"meta"}
+
+
+def test_on_the_model_itself_a_layer_is_never_called():
+    assert lesson.wrong_seven() == "138,367,554 parameters, output (1, 1000)"
+    assert lesson.right_seven() == "138,367,554 parameters, output (1, 10)"
+
+
+def test_pretrained_true_is_a_warning_that_names_weights(monkeypatch):
+    told = pytest.warns(UserWarning, match="use 'weights' instead")
+    with told, torch.device("meta"):
+        vgg16(pretrained=False)
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("error")
+        vgg16(weights=None)
+    assert ResNet50_Weights.DEFAULT != ResNet50_Weights.IMAGENET1K_V1
+
+
+def test_without_preprocessing_all_five_read_less(given):
+    nets, _, images = given
+    wrong = percents(lesson.wrong_pixels(nets, images))
+    right = percents(lesson.right_pixels(nets, images))
+    assert max(wrong) < 92 and min(right) > 94
+
+
+def test_frozen_layers_with_batch_norm_change_unless_in_eval_mode(given):
+    before = deepcopy([net.state_dict() for net in given[0]])
+    wrong = percents(lesson.wrong_paper(*given))
+    right = percents(lesson.right_paper(*given))
+    assert max(wrong) < 75 and min(right) > 94
+    after = [net.state_dict() for net in given[0]]
+    torch.testing.assert_close(before, after, rtol=0, atol=0)  # only copies
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_no_parameter_of_the_backbone_moves_but_its_statistics_do(given, mode):
+    nets, yours, _ = given
+    net = deepcopy(nets[0])
+    lesson.freeze_but(net, lesson.replace_head(net, 2))
+    net.train()
+    if mode == "eval":
+        net[:3].eval()
+    before = deepcopy(net.state_dict())
+    tuning.learn(net, 1 - yours[0], yours[1])
+    after = net.state_dict()
+    moved = [n for n in after if not torch.equal(before[n], after[n])]
+    statistics = ["running_mean", "running_var", "num_batches_tracked"]
+    buffers = [f"1.{n}" for n in statistics] if mode == "train" else []
+    assert sorted(moved) == sorted([*buffers, "3.weight", "3.bias"])
+
+
+def test_with_few_digits_the_head_alone_is_ahead_and_with_many_it_is_not(
+    given, capsys
+):
+    right = tuning.measured(
+        ["anew", "head only", "all layers"], given[0], lesson.adapt
+    )
+    anew, head = right["anew"], right["head only"]
+    for place in (0, 1):
+        assert head[:, place].min() > anew[:, place].max()
+    assert head[:, 2].min() < anew[:, 2].max()
+    said = one_line(capsys.readouterr().out)
+    assert "at: 20 digits, 80 digits. Not at: 320 digits." in said
+
+
+def test_what_learns_is_what_the_lesson_counts():
+    net = tuning.pretrained_nets()[0]
+    lesson.adapt(one := deepcopy(net), "head only")
+    lesson.adapt(other := deepcopy(net), "all layers")
+    counts = [
+        sum(p.numel() for p in n.parameters() if p.requires_grad)
+        for n in (one, other)
+    ]
+    assert counts == [130, 4418]
+    assert not one[1].training and one[3].training and other[1].training
+
+
+def test_another_picture_changes_the_screen(ran, run_cli, tmp_path):
+    from PIL import Image
+
+    Image.new("L", (40, 30), 200).save(tmp_path / "grey.png")
+    words = "--image", tmp_path / "grey.png", "--logdir", tmp_path
+    result = run_cli("pretrained-demo", *words)
+    assert result.exit_code == 0, result.output
+
+    def highest(text: str) -> str:
+        return re.search("0.1% each.: .*?%[.] ", one_line(text)).group()
+
+    assert highest(result.stdout) != highest(ran[0])
+
+
+def test_the_lines_to_remember_run(ran, monkeypatch, tmp_path):
+    lines = re.findall(r"│ [•  ] (.*?) *│", ran[0])[-4:]
+    assert lines[0].startswith("import torch, torchvision")
+    program = "\n".join(lines).replace('"DEFAULT"', "None")  # no network
+    exec(program, names := {})
+    net = names["net"]
+    learn = [n for n, p in net.named_parameters() if p.requires_grad]
+    assert learn == ["fc.weight", "fc.bias"] and not net.training
+    assert ResNet18_Weights["DEFAULT"] is ResNet18_Weights.IMAGENET1K_V1
+
+
+def test_the_exercise_has_an_answer():
+    with torch.device("meta"):
+        net = resnet18()
+        lesson.replace_head(net, 10)
+    counts = [
+        sum(p.numel() for p in m.parameters()) for m in (net.layer4, net.fc)
+    ]
+    assert sum(counts) == 8_398_858
+
+
+# ---- Weights that come, and that don't ---------------------------------------
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty place for weights, and no proxy but the test's."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def port():
+    """A port at which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_proxy_that_refuses_and_the_lesson_goes_on(
+    run_cli, monkeypatch, hub, port, tmp_path
+):
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+    words = "--weights", "imagenet", "--logdir", tmp_path
+    result = run_cli("pretrained-demo", *words)
+    assert result.exit_code == 0, result.output
+    assert "Can't download weights" in result.stderr
+    assert "refused" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert "random, for want of a download" in one_line(result.stdout)
+    assert "Next lesson:" in result.stdout
+    assert not hub.exists() or not list(hub.iterdir())
+
+
+@pytest.mark.parametrize("where", ["proxy", "name"])
+def test_what_never_answers_is_given_up(monkeypatch, hub, capsys, where):
+    """A proxy that says nothing, and a name that is looked up for ever."""
+    release = threading.Event()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("https_proxy", address)
+        if where == "name":
+            hang = lambda *args, **options: release.wait(30)  # noqa: E731
+            monkeypatch.setattr(downloads, "urlopen", hang)
+        assert downloads.download_weights(URL, timeout=0.3) is None
+        release.set()
+    assert "nothing came for 0.3 seconds" in capsys.readouterr().err
+    assert not list(hub.iterdir())
+
+
+def test_the_default_patience_leaves_time_for_the_imports():
+    import inspect
+
+    signature = inspect.signature(downloads.download_weights)
+    assert signature.parameters["timeout"].default + 1 < 10
+
+
+@pytest.fixture
+def server():
+    """serve(content) answers every question with it; returns its address."""
+    servers = []
+
+    def serve(content: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            asked = 0
+
+            def do_GET(self):
+                type(self).asked += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args):
+                pass
+
+        found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(
+            target=found.serve_forever, args=(0.01,), daemon=True
+        ).start()
+        servers.append(found)
+        return f"http://127.0.0.1:{found.server_port}"
+
+    yield serve
+    for found in servers:
+        found.shutdown()
+        found.server_close()
+
+
+def test_weights_that_come_are_used_and_not_fetched_twice(
+    monkeypatch, hub, server
+):
+    torch.manual_seed(7)
+    state = resnet18(weights=None).state_dict()
+    torch.save(state, file := BytesIO())
+    begin = hashlib.sha256(file.getvalue()).hexdigest()[:8]
+    address = f"{server(file.getvalue())}/resnet18-{begin}.pth"
+    path = downloads.download_weights(address)
+    assert path == hub / f"resnet18-{begin}.pth"
+    assert [p.name for p in hub.iterdir()] == [path.name]
+
+    class Stand:
+        class DEFAULT:
+            url = address
+
+    monkeypatch.setattr(ready_made, "ResNet18_Weights", Stand)
+    monkeypatch.setattr(downloads, "urlopen", None)  # none is asked any more
+    model, said = ready_made.resnet("imagenet")
+    assert said == f"pretrained, from resnet18-{begin}.pth"
+    assert torch.equal(model.fc.weight, state["fc.weight"])
+
+
+def test_wrong_bytes_are_never_taken_for_weights(hub, server, capsys):
+    address = f"{server(b'an error page')}/resnet18-f37072fd.pth"
+    assert downloads.download_weights(address) is None
+    assert "checksum" in capsys.readouterr().err
+    assert not list(hub.iterdir())
+    (hub / "resnet18-f37072fd.pth").write_bytes(b"cut short")
+    assert downloads.download_weights(address) is None
+
+
+def test_a_folder_that_cant_be_written(hub, capsys):
+    hub.parent.mkdir(parents=True)
+    hub.write_text("a file")
+    assert downloads.download_weights(URL) is None
+    assert "Can't keep weights in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("--weights", "best"), ("--weights",), ("--image",)]
+)
+def test_wrong_options_exit_2(run_cli, words):
+    assert run_cli("pretrained-demo", *words).exit_code == 2
+
+
+def test_a_picture_that_is_none_exits_1(run_cli, tmp_path):
+    path = tmp_path / "picture.png"
+    result = run_cli("pretrained-demo", "--image", path)
+    assert result.exit_code == 1 and "There is no picture" in result.stderr
+    path.write_text("not a picture")
+    result = run_cli("pretrained-demo", "--image", path)
+    assert result.exit_code == 1 and "not a picture" in result.stderr
+
+
+def test_a_layer_alone_has_no_head_to_replace():
+    with pytest.raises(AssertionError, match="itself a linear layer"):
+        lesson.replace_head(nn.Linear(2, 3), 4)
