@@ -189,7 +189,7 @@ def show_loop() -> None:
     console.say(
         "Read replica as model and skip autocast: both are for larger "
         "machines. no_grad: a try needs no gradients. argmax(1): the class of "
-        "the highest logit."
+        "the highest logit. To see it go wrong: python cli.py pitfalls-demo"
     )
     console.code(train, evaluate)
     console.say("The table has a row for each epoch:")

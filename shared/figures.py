@@ -99,6 +99,35 @@ def spread_figure(
     return figure
 
 
+def pairs_figure(measured: dict[str, Tensor], units: dict[str, str]) -> Figure:
+    """Mistakes (seeds, 2), wrong and right: a dot for each seed.
+
+    Those whose unit is not % have a scale of their own.
+    """
+    shares = [name for name in measured if name not in units]
+    others = [name for name in measured if name in units]
+    groups = [([name], units[name]) for name in others]
+    if shares:
+        groups.insert(0, (shares, "right, in %"))
+    heights = [len(names) + 0.5 for names, _ in groups]
+    size = (8, 0.35 * sum(heights) + 0.6 * len(groups) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle("Each seed: the mistake a red x, its mend a green dot")
+    ratios = {"height_ratios": heights}
+    rows = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw=ratios)
+    for axes, (names, unit) in zip(rows[:, 0], groups, strict=True):
+        for name in reversed(names):
+            for place, style in enumerate(("rx", "go")):
+                dots = measured[name][:, place].numpy()
+                axes.plot(dots, [name] * len(dots), style, alpha=0.6)
+        axes.set(xlabel=unit, ylim=(-0.6, len(names) - 0.4))
+        axes.axvline(0, color="gray", linewidth=0.5)  # so that 0 is seen
+        if unit == "right, in %":
+            axes.set_xlim(-3, 103)
+        axes.grid(alpha=0.3)
+    return figure
+
+
 def plane(
     model: nn.Module,
     points: Tensor,
