@@ -36,6 +36,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "checkpoint-demo": "Stop a training run, and go on as if nobody had.",
         "pretrained-demo": "Give a trained network a new head; keep the rest.",
         "train-cifar": "Train a CNN on pictures: the whole loop, with resume.",
+        "validate": "Try a trained CNN on its test images, or on your own.",
         "pitfalls-demo": "Make mistakes that no error tells of; mend them.",
     },
 }

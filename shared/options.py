@@ -126,6 +126,21 @@ Picture = Annotated[
         help="A picture of your own; a large one is shrunk.",
     ),
 ]
+OwnPictures = Annotated[
+    list[Path] | None,
+    typer.Option("--image", help="A picture or folder; repeat it for more."),
+]
+OtherActivation = Annotated[
+    Literal["none", "relu"] | None,
+    typer.Option("--activation", help="Instead of what the checkpoint says."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Default: train-cifar's newest best.pt."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON and nothing else.")
+]
 Images = Annotated[
     str,
     typer.Option(

@@ -23,6 +23,17 @@ def photograph(name: str) -> Tensor:
     return torch.from_numpy(_photograph(name)).permute(2, 0, 1) / 255
 
 
+def framed(images: Tensor) -> Tensor:
+    """Images (N, 3, 32, 32) uint8, in the middle of a photograph each.
+
+    The frames (N, 3, 101, 101) are ten times as large in area.
+    """
+    flower = 255 * photograph("flower")[:, 100:201, 200:301]
+    frames = flower.to(images).repeat(len(images), 1, 1, 1)
+    frames[:, :, 34:66, 34:66] = images
+    return frames
+
+
 def digits(size: int = 8) -> tuple[ImageSet, ImageSet]:
     """scikit-learn's 1,797 handwritten digits, 1,500 of them for training.
 

@@ -182,15 +182,23 @@ def _decode_all(paths: list[Path], damaged: list[str]) -> Tensor:
     return images[:count].clone()
 
 
+def small_rgb(path: Path) -> np.ndarray:
+    """One picture file as RGB (32, 32, 3) uint8.
+
+    Pillow raises a dozen kinds of errors for damaged files.
+    """
+    with Image.open(path) as image:
+        # a JPEG need not be decoded at full size
+        image.draft("RGB", (2 * SIZE, 2 * SIZE))
+        bilinear = Image.Resampling.BILINEAR
+        return np.array(as_rgb(image).resize((SIZE, SIZE), bilinear))
+
+
 def _decode(path: Path) -> np.ndarray | None:
     """One picture as RGB (32, 32, 3) uint8, or None where it can't be read."""
     try:
-        with Image.open(path) as image:
-            # a JPEG need not be decoded at full size
-            image.draft("RGB", (2 * SIZE, 2 * SIZE))
-            bilinear = Image.Resampling.BILINEAR
-            return np.array(as_rgb(image).resize((SIZE, SIZE), bilinear))
-    except Exception:  # Pillow raises a dozen kinds of it for damaged files
+        return small_rgb(path)
+    except Exception:
         return None
 
 

@@ -4,6 +4,7 @@ run           Training: the epochs, the batches, the table, the files
 resume        --resume: which run goes on, and what it refuses
 run_folder    last.pt, best.pt, metrics.csv, run.json
 checkpoint    one file, whole or not at all
+trained       a network from a file, whoever made it
 distributed   several processes under torchrun
 """
 
