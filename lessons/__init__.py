@@ -35,6 +35,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "save-load-demo": "Save a model, and load it the same to the last bit.",
         "checkpoint-demo": "Stop a training run, and go on as if nobody had.",
         "pretrained-demo": "Give a trained network a new head; keep the rest.",
+        "device-demo": "Move a model to a GPU, and time it there or here.",
         "train-cifar": "Train a CNN on pictures: the whole loop, with resume.",
         "validate": "Try a trained CNN on its test images, or on your own.",
         "pitfalls-demo": "Make mistakes that no error tells of; mend them.",

@@ -1,8 +1,9 @@
 """Which processor a lesson runs on."""
 
 import torch
+from torch import Tensor, nn
 
-from shared.console import fail, warn
+from shared.console import fail, say, table, warn
 
 
 def pick_device(name: str) -> torch.device:
@@ -72,3 +73,48 @@ def pick_autocast(device: torch.device, precision: str) -> torch.autocast:
             f"{device} computes bf16 only by emulation: float32 is faster here."
         )
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def say_devices(on: torch.device, there: torch.device) -> None:
+    """Print what PyTorch can compute on, and which of it is here."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [
+        (f"cuda:{index}", "here", torch.cuda.get_device_name(index))
+        for index in range(count)
+    ]
+    mps = "here" if torch.backends.mps.is_available() else "not here"
+    built_in = "" if bf16_in_hardware("cpu") else "not "
+    rows = [
+        ("cpu", "here", f"the processor; bfloat16 is {built_in}built in"),
+        *(gpus or [("cuda:0", "not here", "the first NVIDIA GPU")]),
+        ("mps", mps, "the GPU of an Apple computer"),
+        ("meta", "here", "no processor: keeps shapes and dtypes, no numbers"),
+    ]
+    table(["device", "", "what it is"], rows)
+    say("cuda alone is cuda:0, until you choose another. cuda:1 is the second.")
+    say(f"torch.ones(1).cuda() here: {_answer_of_cuda()}")
+    say(f"This lesson computes on {on}, and moves things to {there}.")
+
+
+def say_things(
+    things: dict[str, nn.Module | Tensor], there: torch.device
+) -> None:
+    """Print both ways to move each thing, and what .to(there) gives."""
+    rows = []
+    for name, thing in things.items():
+        assign, tensors = f"{name} = {name}", 1
+        if isinstance(thing, nn.Module):
+            assign, tensors = name, len(thing.state_dict())
+        gives = "itself" if thing.to(there) is thing else "a new tensor"
+        ways = f"{assign}.cuda()", f"{assign}.to(device)"
+        rows.append((*ways, tensors, gives))
+    table(["to CUDA only", "to any device", "tensors", "gives"], rows)
+
+
+def _answer_of_cuda() -> str:
+    """Where a tensor goes, or the error's first sentence."""
+    try:
+        return f"the tensor is on {torch.ones(1).cuda().device}."
+    except (RuntimeError, AssertionError) as error:  # a driver, or a build
+        sentence = str(error).partition(". ")[0].rstrip(".")
+        return f"{type(error).__name__}: {sentence}."

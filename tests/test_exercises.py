@@ -114,7 +114,7 @@ def spoiled(result: Any, off: Callable[[Any], Any]) -> Any:
         return SpoiledDataset(result, off)
     if callable(result):
         return calling_off(result, off)
-    if isinstance(result, int):
+    if isinstance(result, int | float):
         return off(torch.tensor(result)).item()
     return result if result is None else off(result)
 
