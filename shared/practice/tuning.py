@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from shared import console
 from shared.datasets.embedded import digits
-from shared.practice.norms import network
 from shared.seeds import (
     SEEDS,
     over_seeds,
@@ -30,11 +29,18 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels - 0.31) / 0.38
 
 
+def network(seed: int) -> nn.Sequential:
+    """Random numbers: three layers as backbone, and a head for 0 to 9."""
+    torch.manual_seed(seed)
+    hidden = nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()
+    return nn.Sequential(*hidden, nn.Linear(64, 10))
+
+
 def pretrained_nets() -> list[nn.Sequential]:
     """Linear, batch norm, ReLU, and a head for 0 to 9, one for each seed."""
     images, labels = _rows(0)
     some = images[:OLD], labels[:OLD]
-    return [learn(network(True, seed), *some) for seed in SEEDS]
+    return [learn(network(seed), *some) for seed in SEEDS]
 
 
 def new_task(count: int = 500) -> tuple[Tensor, Tensor]:
@@ -77,7 +83,7 @@ def measured(
     """
 
     def percents(way: str, seed: int) -> list[float]:
-        start = network(True, seed + 100) if way == ways[0] else nets[seed]
+        start = network(seed + 100) if way == ways[0] else nets[seed]
         torch.manual_seed(seed)
         adapt(net := deepcopy(start), way)
         return [percent_right(deepcopy(net), count) for count in COUNTS]
