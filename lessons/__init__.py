@@ -31,6 +31,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "loss-demo": "Write three losses; go back through two layers by hand.",
         "sgd-demo": "Step downhill by hand, as SGD and momentum do.",
         "adam-demo": "Write Adam and AdamW; race them against plain SGD.",
+        "schedule-demo": "Let learning rates rise and fall, as schedulers do.",
         "debug-demo": "Find what is broken, with seven checks to take home.",
         "save-load-demo": "Save a model, and load it the same to the last bit.",
         "checkpoint-demo": "Stop a training run, and go on as if nobody had.",
