@@ -1,11 +1,18 @@
 """The ready-made networks that pretrained-demo adapts."""
 
+from typing import Annotated, Literal
+
 import torch
+import typer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import ResNet18_Weights, resnet18, vgg16
 
 from shared.datasets.downloads import download_weights
+
+Weights = Annotated[
+    Literal["none", "imagenet"], typer.Option(help="imagenet: a 47 MB file.")
+]
 
 
 def vgg_on_paper() -> nn.Module:
@@ -21,21 +28,30 @@ def counted(vgg: nn.Module) -> str:
     return f"{total:,} parameters, output {tuple(out.shape)}"
 
 
+def sizes(model: nn.Module) -> Tensor:
+    """How many numbers each of its parameters has."""
+    return torch.tensor([parameter.numel() for parameter in model.parameters()])
+
+
 def resnet(weights: str) -> tuple[nn.Module, str]:
-    """ResNet18 in eval mode, and what its numbers are.
+    """ResNet18 in eval mode, and a sentence: what its numbers are.
 
     With weights imagenet they are downloaded; if that fails, there is a
     warning, and they are random.
     """
     torch.manual_seed(0)
     model = resnet18(weights=None).eval()
-    if weights == "none":
-        return model, "random: these names are chance"
-    path = download_weights(ResNet18_Weights.DEFAULT.url)
-    if not path:
-        return model, "random, for want of a download: these names are chance"
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model, f"pretrained, from {path.name}"
+    said = "random: these names are chance. With --weights imagenet a file "
+    said += "of 47 MB brings trained ones"
+    if weights == "imagenet":
+        path = download_weights(ResNet18_Weights.DEFAULT.url)
+        said = "random, for want of a download: these names are chance"
+        if path:
+            model.load_state_dict(torch.load(path, weights_only=True))
+            said = f"pretrained, from {path.name}"
+    older = "Older programs ask for pretrained ones by pretrained=True: a "
+    older += "warning says that weights= replaces it."
+    return model, f"ResNet18's numbers are {said}. {older}"
 
 
 def three(model: nn.Module, image: Tensor) -> str:
@@ -47,10 +63,25 @@ def three(model: nn.Module, image: Tensor) -> str:
     return ", ".join(f"{names[place]} {share:.1%}" for share, place in highest)
 
 
-def gradients(model: nn.Module, image: Tensor) -> tuple[int, str, str]:
-    """After one backward: how many tensors have one, of how many numbers?"""
+def gradients(model: nn.Module, image: Tensor) -> tuple[int, str, str, str]:
+    """After one backward: how many tensors have one, of how many numbers?
+
+    The last is what forward kept for backward, without the parameters.
+    """
     model.zero_grad()  # none is left
-    corner = image[None, :, :64, :64]  # the gradients are as many, and sooner
-    F.cross_entropy(model(corner), torch.tensor([0])).backward()
+    ours = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ours:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = F.cross_entropy(model(image[None]), torch.tensor([0]))
+    loss.backward()
     got = [p.grad.numel() for p in model.parameters() if p.grad is not None]
-    return len(got), f"{sum(got):,}", f"{4 * sum(got) / 1e6:.2f} MB"
+    sizes = 4 * sum(got), sum(kept.values())
+    megabytes = [f"{size / 1e6:.2f} MB" for size in sizes]
+    return len(got), f"{sum(got):,}", *megabytes

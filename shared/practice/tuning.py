@@ -19,8 +19,8 @@ from shared.seeds import (
     spread_table,
 )
 
-COUNTS = 20, 80, 320
-COLUMNS = {f"{count} digits": i for i, count in enumerate(COUNTS)}
+TASKS = (20, 2), (320, 2), (80, 5)  # new digits, and classes of a new head
+COLUMNS = {"20 odd/even": 0, "320 odd/even": 1, "80 of 5 to 9": 2}
 OLD = 1000  # of 1,500 training digits; the others are those of the new task
 
 
@@ -29,18 +29,18 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels - 0.31) / 0.38
 
 
-def network(seed: int) -> nn.Sequential:
-    """Random numbers: three layers as backbone, and a head for 0 to 9."""
+def network(seed: int, classes: int = 10) -> nn.Sequential:
+    """Random numbers: three layers as backbone, and a head for classes."""
     torch.manual_seed(seed)
     hidden = nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()
-    return nn.Sequential(*hidden, nn.Linear(64, 10))
+    return nn.Sequential(*hidden, nn.Linear(64, classes))
 
 
-def pretrained_nets() -> list[nn.Sequential]:
-    """Linear, batch norm, ReLU, and a head for 0 to 9, one for each seed."""
-    images, labels = _rows(0)
-    some = images[:OLD], labels[:OLD]
-    return [learn(network(seed), *some) for seed in SEEDS]
+def pretrained_nets(classes: int = 10) -> list[nn.Sequential]:
+    """One for each seed, which has learned the digits below classes."""
+    images, labels = (part[:OLD] for part in _rows(0))
+    some = images[labels < classes], labels[labels < classes]
+    return [learn(network(seed, classes), *some) for seed in SEEDS]
 
 
 def new_task(count: int = 500) -> tuple[Tensor, Tensor]:
@@ -52,6 +52,11 @@ def new_task(count: int = 500) -> tuple[Tensor, Tensor]:
 def unseen_digits() -> tuple[Tensor, Tensor]:
     """297 of them (297, 64), in [0, 1], and which they are."""
     return _rows(1)
+
+
+def given(nets: list[nn.Sequential]) -> dict[str, object]:
+    """What the mistakes get: nets, 40 new digits, and unseen ones."""
+    return {"nets": nets, "yours": new_task(40), "images": unseen_digits()[0]}
 
 
 def learn(net: nn.Module, pixels: Tensor, labels: Tensor) -> nn.Module:
@@ -72,35 +77,67 @@ def read_right(nets: list[nn.Module], images: Tensor) -> str:
     return spread(shares_right(copies, (images, unseen_digits()[1])), ".0%")
 
 
+def odd_by_digit(nets: list[nn.Module]) -> str:
+    """How often is the digit that is read odd if the unseen one is?"""
+    images, labels = unseen_digits()
+    shares = []
+    for net in nets:
+        with torch.no_grad():
+            digit = deepcopy(net).eval()(normalise(images)).argmax(1)
+        shares.append((digit % 2 == labels % 2).float().mean())
+    return spread(torch.stack(shares), ".0%")
+
+
 def measured(
     ways: list[str],
     nets: list[nn.Module],
-    adapt: Callable[[nn.Module, str], None],
+    adapt: Callable[[nn.Module, int, str], None],
 ) -> dict[str, Tensor]:
-    """Adapt the nets in three ways, the first from random numbers.
+    """Adapt networks in three ways, the first from random numbers.
 
+    nets know all digits, for odd or even; for 5 to 9 others learn 0 to 4 here.
     Prints and returns (seeds, columns): % of the unseen digits read right.
     """
+    known = {2: nets, 5: pretrained_nets(5)}
 
     def percents(way: str, seed: int) -> list[float]:
-        start = network(seed + 100) if way == ways[0] else nets[seed]
-        torch.manual_seed(seed)
-        adapt(net := deepcopy(start), way)
-        return [percent_right(deepcopy(net), count) for count in COUNTS]
+        found = []
+        for count, classes in TASKS:
+            anew = way == ways[0]
+            net = network(seed + 100) if anew else known[classes][seed]
+            torch.manual_seed(seed)
+            adapt(net := deepcopy(net), classes, way)
+            found.append(percent_right(net, count, classes))
+        return found
 
     right = over_seeds(percents, ways)
-    console.say("So many % of 297 unseen digits are read right:")
+    console.say("So many % of the unseen digits are read right:")
     spread_table(COLUMNS, right, ".0f")
-    say_ahead(COLUMNS, {way: right[way] for way in ways[:2]})
+    for one, other in ((1, 2), (2, 0)):
+        pair = {ways[place]: right[ways[place]] for place in (one, other)}
+        say_ahead(COLUMNS, pair)
     return right
 
 
-def percent_right(net: nn.Module, count: int) -> float:
-    """Learn the new task from so many digits: % of the unseen read right."""
-    learn(net, *new_task(count))
-    images, labels = unseen_digits()
-    unseen = normalise(images), labels % 2
-    return 100 * shares_right([net.eval()], unseen).item()
+def percent_right(net: nn.Module, count: int, classes: int) -> float:
+    """Learn a task from so many digits: % of the unseen ones read right.
+
+    With 2 classes the task is odd or even, with 5 it is 5 to 9.
+    """
+    if classes == 2:
+        (images, labels), new = unseen_digits(), new_task(count)
+        unseen = images, labels % 2
+    else:
+        unseen = _upper(1)
+        new = tuple(part[:count] for part in _upper(0))
+    learn(net, *new)
+    test = normalise(unseen[0]), unseen[1]
+    return 100 * shares_right([net.eval()], test).item()
+
+
+def _upper(part: int) -> tuple[Tensor, Tensor]:
+    images, labels = _rows(part)
+    return images[labels > 4], labels[labels > 4] - 5
 
 
 @cache
