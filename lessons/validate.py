@@ -1,9 +1,9 @@
 """A trained network on pictures that it has never seen.
 
-train-cifar leaves its network in a file. Here that network names the class
-of pictures, and says how sure it is; it learns nothing any more. Pictures
-of your own come to it as the training images came: upright, in three
-colours, 32 x 32. Without --image, the test images of its run are taken.
+train-cifar leaves its network's numbers in a file. Here that network names
+the class of pictures, its answer, and how sure it is; it learns nothing any
+more. Your own pictures come to it as the training images came: upright, in
+three colours, 32 x 32. Without --image it gets the test images of its run.
 
     python cli.py validate --image dog.png
 """
@@ -27,10 +27,9 @@ from shared.figures import show_guesses
 from shared.training import trained
 
 WORDS = {
-    "confidence": "a class's e^logit as a share of those of all classes",
+    "confidence": "softmax's number for a class; of an answer: the highest",
     "confusion matrix": "how often a class (row) was taken for each (column)",
 }
-LOOK = "IMAGES: pictures or figures"
 
 
 # ---- By hand ----------------------------------------------------------------
@@ -49,16 +48,16 @@ def top3(logits: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def confusion(labels: Tensor, answers: Tensor, classes: int) -> Tensor:
+def confusion(labels: Tensor, found: Tensor, classes: int) -> Tensor:
     counts = torch.zeros(classes, classes, dtype=torch.int64)
-    for true, other in zip(labels.tolist(), answers.tolist(), strict=True):
-        counts[true, other] += 1  # the row says what it is
+    for label, answer in zip(labels.tolist(), found.tolist(), strict=True):
+        counts[label, answer] += 1
     return counts
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (N, classes) of images (N, 3, 32, 32), in batches of 500."""
+    """Logits (N, classes) of uint8 images (N, 3, 32, 32), 500 at once."""
     model.eval()
     device = next(model.parameters()).device
     return torch.cat([model(some.to(device)) for some in images.split(500)])
@@ -67,7 +66,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_bright(model: nn.Module, test: ImageSet) -> str:
     """The pixels came with another normalisation than in training. ToTensor
-    makes them 0 to 1; Normalize divided by 255 again, and all became black."""
+    makes them 0 to 1; Normalize divides by 255 again: 0.004 at most, black."""
     return share_right(predict(model, test.images / 255), test)
 
 
@@ -77,14 +76,15 @@ def tempting_bright(model: nn.Module, test: ImageSet) -> str:
 
 
 def right_bright(model: nn.Module, test: ImageSet) -> str:
-    """0 to 255, as in training. Normalize subtracts the training images' mean
-    and divides by their std; both are in the file. No error tells you."""
+    """0 to 255, as in training. Normalize divides by 255, subtracts the mean of
+    the training images, divides by their std. Leave it out, and no error comes,
+    but the network learned from other numbers."""
     return share_right(predict(model, test.images), test)
 
 
 def wrong_far(model: nn.Module, photos: Tensor, test: ImageSet) -> str:
     """The subject fills a tenth of the photograph. Each test image stood in one
-    of 101 x 101 pixels: of its 32 rows, shrinking left 10."""
+    of 101 x 101 pixels. 32 rows are left of 101, so of its own 32 only 10."""
     small = F.interpolate(photos, 32, mode="bilinear", antialias=True)
     return share_right(predict(model, small), test)
 
@@ -102,7 +102,7 @@ def share_right(logits: Tensor, test: ImageSet) -> str:
 
 def show_paper_case() -> None:
     console.section("On paper: from four logits to confidences")
-    console.code(confidences, top3)
+    console.code(confidences)
     logits = torch.tensor([1.0, 0, 2, -1])
     powers, shares = (logits - 2).exp(), confidences(logits)
     rows = zip("0123", logits, powers, shares, strict=True)
@@ -111,7 +111,7 @@ def show_paper_case() -> None:
     console.say(
         f"The powers add up to {powers.sum():.4f}, and 1 / {powers.sum():.4f} "
         f"= {shares[2]:.4f}. Subtracting a number from all logits changes no "
-        f"share. Their order is the logits'; so top3: {top3(logits).tolist()}."
+        f"share. top3, the three best classes: {top3(logits).tolist()}."
     )
     console.ask("All logits double, to 2, 0, 4, -2. Is class 2 as sure?")
     double = confidences(2 * logits)[2]
@@ -129,11 +129,11 @@ def show_file(path: Path, kept: dict) -> None:
     console.section("From the file to answers")
     console.say(f"The checkpoint: {console.short(path)}")
     console.code(predict, trained.rebuild)
-    names = ", ".join(f"{k}: {n}" for k, n in enumerate(kept["classes"][:10]))
+    names = ", ".join(kept["classes"][:10])
     console.say(
-        f"Its classes, by label: {names}. They and the normalisation are in "
-        'the file, so nobody mixes them up. It was read with map_location="cpu"'
-        ": what a GPU wrote loads anywhere."
+        f"Its classes, from label 0 on: {names}. They and the normalisation "
+        'are in the file. It was read with map_location="cpu", so what a GPU '
+        "wrote loads without one."
     )
 
 
@@ -166,8 +166,9 @@ def show_nothing(model: nn.Module, classes: list[str]) -> None:
     cells = [[name, classes[k], f"{share:.1%}"] for name, share, k in rows]
     console.table(["picture", "class", "confidence"], cells)
     console.say(
-        "It has no class for nothing, and must name one: a high confidence "
-        "doesn't say that it has ever seen such a picture."
+        f"It must name a class; {1 / len(classes):.0%} for each, which is to "
+        "guess, would be honest. A high confidence doesn't say that it "
+        "has ever seen such a picture."
     )
 
 
@@ -179,6 +180,7 @@ def show_test(
     accuracy = test.accuracy(logits.argmax(1))
     before = trained.compared(path, accuracy)
     console.say(f"It gets {accuracy:.1%} of the test images right{before}.")
+    console.say(f"Guessing would get about {1 / len(test.classes):.0%}.")
     show_guesses(writer, test, logits.argmax(1), 0)
     answers.show_sureness(test, logits, writer)
     show_nothing(model, test.classes)
@@ -210,20 +212,24 @@ def run(
     test = None if own else trained.tested_images(kept)
     show_paper_case()
     show_file(path, kept)
-    with board("validate", logdir, LOOK) as writer:
+    look = f"IMAGES: {'pictures' if own else 'figures'}"
+    with board("validate", logdir, look) as writer:
         if own:
             answers.show_answers(own, kept["classes"], writer)
         else:
             show_test(path, model, test, writer)
         console.remember(
-            "import numpy, torch; from PIL.Image import open as load",
-            'a = numpy.array(load("a.png").convert("RGB").resize((32, 32)))',
+            "import numpy, torch; from PIL import Image, ImageOps",
+            'a = ImageOps.exif_transpose(Image.open("a.png")).convert("RGB")\n'
+            "a = numpy.array(a.resize((32, 32), Image.BILINEAR))",
             "image = torch.tensor(a).permute(2, 0, 1)  # (3, 32, 32)\n"
             "with torch.no_grad(): print(model.eval()(image[None]).softmax(1))",
         )
         console.say(
-            "Exercise: divide all logits by one number, so that the mean "
-            "confidence of the test images is their accuracy. Which number?"
+            "Lay white under a transparent picture first, as is done here.\n"
+            "Exercise: write number(logits, labels); logits divided by it have "
+            "their accuracy as mean confidence. Four rows 2, 0 with labels 0, "
+            "0, 0, 1 give 2 / ln 3 = 1.8205. Find it by held-out images."
         )
     if own:
         own.complain()

@@ -162,9 +162,12 @@ def show_sureness(
             until = f"{low:.0%} to {min(high, 1):.0%}"
             rows.append([until, f"{some.sum():,}", *means])
     console.table(["confidence", "pictures", "its mean", "right"], rows)
+    doubled = (2 * logits).softmax(1).amax(1).mean()
     console.say(
-        f"In the mean it is {sure.mean():.1%} sure, and {right.mean():.1%} are "
-        "right. Doubled logits would give the same answers, more surely."
+        "If it could judge itself, its mean and right would be about equal in "
+        f"each row. In all it is {sure.mean():.1%} sure, and "
+        f"{right.mean():.1%} are right. With doubled logits it would be "
+        f"{doubled:.1%} sure, of the same answers."
         + " Its surest mistakes:"
         * (not right.all())
     )

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from cli import app
 from lessons import validate as lesson
 from shared.datasets.embedded import framed, photo_digits
+from shared.datasets.image_folder import small_rgb
 from shared.models import CifarNet, normalized
 from shared.training import trained
 from shared.training.checkpoint import load_checkpoint
@@ -92,7 +93,7 @@ def test_the_lesson_prints_the_worked_cases_and_the_run_s_accuracy(
     for words in (
         "2 2 1.0000 0.6439",
         "1 / 1.5530 = 0.6439",
-        "so top3: [2, 0, 1].",
+        "top3, the three best classes: [2, 0, 1].",
         "Doubled, class 2 has 0.8650: the same answer, more surely",
         "│ 1 2 0 │",
         "1 + 2 + 1 = 4 of 6",
@@ -177,9 +178,13 @@ def test_pixels_divided_twice_are_black_and_a_tenth_is_a_tenth():
     assert round(32 * 32 / 101) == 10
 
 
-def test_the_exercise_has_an_answer():
+@pytest.mark.parametrize("rows", ["paper", "network"])
+def test_the_exercise_has_an_answer(rows):
     test = made_once()[1].limited(500)
     logits = lesson.predict(quick(0), test.images)
+    if rows == "paper":
+        test.images, test.labels = test.images[:4], torch.tensor([0, 0, 0, 1])
+        logits = torch.tensor([[2.0, 0]]).repeat(4, 1)
     accuracy = test.accuracy(logits.argmax(1))
     low, high = 0.01, 100.0
     for _ in range(40):
@@ -188,15 +193,26 @@ def test_the_exercise_has_an_answer():
         low, high = (number, high) if sure > accuracy else (low, number)
     assert sure == pytest.approx(accuracy, abs=1e-4)
     assert test.accuracy((logits / number).argmax(1)) == accuracy
+    if rows == "paper":
+        assert number == pytest.approx(1.8205, abs=1e-3)
 
 
-def test_the_lines_to_remember_run(validate, tmp_path, picture, monkeypatch):
+def test_the_lines_to_remember_answer_as_the_lesson(
+    validate, tmp_path, picture, monkeypatch, capsys
+):
     output = validate("--image", picture).output
     _, _, below = output.partition(" Remember ")
     lines = re.findall(r"│ [• ] (.*?) *│", below)
     monkeypatch.chdir(tmp_path)
-    picture.rename("a.png")
+    exif = Image.Exif()
+    exif[0x112] = 6  # a phone that was held upright
+    with Image.open(picture) as image:
+        image.convert("RGB").save("a.png", exif=exif)
+    seen = torch.from_numpy(small_rgb(Path("a.png"))).permute(2, 0, 1)
+    capsys.readouterr()
     exec("\n".join(lines), {"model": quick(0)})
+    shares = lesson.confidences(lesson.predict(quick(0), seen[None])[0])
+    assert capsys.readouterr().out.strip() == str(shares[None])
 
 
 # ---- pictures ----------------------------------------------------------------
