@@ -1,6 +1,6 @@
 """What adam-demo and its cases take steps on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -180,6 +180,31 @@ def random_steps(kind: Any, **settings: Any) -> dict[str, Tensor]:
             weights[0].grad = None
         optimizer.step()
     return {str(i): weight.detach() for i, weight in enumerate(weights)}
+
+
+def agree_for_50_steps(adam: Any, adam_w: Any) -> None:
+    """Say whether Adam and AdamW take the steps that PyTorch's take."""
+    for what, walk, allowed in (
+        ("20 random shapes", random_steps, 1e-9),
+        ("a network", trained, 1e-4),
+    ):
+        pair = (
+            {f"{i} {n}": w for i in (0, 1) for n, w in walk(kinds[i]).items()}
+            for kinds in (
+                (adam, adam_w),
+                (torch.optim.Adam, torch.optim.AdamW),
+            )
+        )
+        console.agrees(f"Both, 50 steps of {what}", *pair, allowed)
+
+
+def with_networks(
+    draws: list[Draw],
+) -> Iterator[tuple[nn.Sequential, list[list[Batch]]]]:
+    """Each seed's network, untrained, and its batches, epoch by epoch."""
+    for seed, (batches, _) in enumerate(draws):
+        starts = range(0, len(batches), LAST)
+        yield network(seed), [batches[i : i + LAST] for i in starts]
 
 
 def race(
