@@ -120,3 +120,7 @@ def show_pair(
         console.say(f"{KINDS[kind]} {in_words(column, unit)}; by seed {each}")
         if kind == "wrong":
             console.say(f"{title}. {why}".strip())
+    what = "Accuracy" if unit == "%" else unit
+    console.say(
+        f"{what}: the median of {len(SEEDS)} seeds (smallest to largest)."
+    )

@@ -199,13 +199,46 @@ def test_n_by_n_differences_teach_the_mean_of_the_targets():
         assert (outputs.mean() - targets.mean()).abs() < 0.3
 
 
-def test_sgd_moves_nothing_of_the_new_layer(sets):
+def test_sgd_moves_neither_the_new_layer_nor_the_one_that_is_gone(sets):
     net = lesson.mlp(0)
-    optimizer = torch.optim.SGD(net[-1].parameters(), 0.1)
+    gone = net[-1]
+    optimizer = torch.optim.SGD(gone.parameters(), 0.1)
     net[-1] = nn.Linear(64, 10)
-    before = [p.clone() for p in net.parameters()]
+    watched = [*net.parameters(), *gone.parameters()]
+    before = [p.clone() for p in watched]
     lesson.learn(net, lesson.batches(sets["train"], 1), optimizer=optimizer)
-    assert all(map(torch.equal, before, net.parameters()))
+    assert all(map(torch.equal, before, watched))
+    assert all(p.grad is None for p in gone.parameters())
+
+
+def test_an_old_optimizer_of_all_layers_hides_the_mistake(sets):
+    for seed in SEEDS:
+        net = lesson.mlp(seed)
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        net[-1] = nn.Linear(64, 10)
+        some = lesson.batches(sets["train"])
+        lesson.learn(net, some, optimizer=optimizer)
+        assert 66 < lesson.accuracy(net, sets["test"]) < 91
+
+
+def test_labels_of_others_teach_to_guess(sets):
+    found = torch.stack([lesson.wrong_apart(n, **sets) for n in range(30)])
+    assert found.mean() == pytest.approx(9, abs=2)
+    assert found.min() < 5 and 15 < found.max() < 45
+
+
+def test_the_pixels_are_as_the_texts_say(sets):
+    images = sets["test"][0]
+    assert images.mean() == pytest.approx(0.31, abs=0.005)
+    assert images.std() == pytest.approx(0.38, abs=0.005)
+    assert images.max() == 1
+    assert (images / 255).max() == pytest.approx(0.004, abs=0.0005)
+
+
+def test_the_mean_of_the_targets_would_have_their_variance():
+    for seed in SEEDS:
+        targets = line(seed + 100)[1]
+        assert targets.var() == pytest.approx(4.25, abs=0.25)
 
 
 def test_the_exercise_has_an_answer():
@@ -236,7 +269,7 @@ def test_command_prints_the_table_and_logs_the_figure(
     for line_ in (
         "def mlp(seed: int",
         "804 (804 to 804) nodes",
-        "Guessing gets 10 % of the digits",
+        "Guessing gets some 10 % of the digits",
         "Row 1: sums of gradients",
         "python cli.py pitfalls-demo --only zero",
         "Exercise:",
@@ -272,6 +305,8 @@ def test_only_shows_one_with_all_of_its_code(
         *_, last = inspect.getsource(function).strip().splitlines()
         assert last.strip() in output
     assert len(re.findall(r"^[✗✓] .*by seed( [\d.]+,?){5}", output, re.M)) == 2
+    unit = lesson.UNITS.get(name, "Accuracy")
+    assert f"{unit}: the median of 5 seeds (smallest to largest)." in output
     assert ("train: 1,500" in output) == (name in ("zero", "list"))
     assert width(output) <= 80
     events = read_events(only_run(tmp_path, "pitfalls-demo"))
@@ -286,16 +321,23 @@ def test_a_name_that_is_none_exits_2_and_lists_them(run_cli, name):
     assert f"is none of {', '.join(NAMES)}." in listed
 
 
-def test_the_lines_to_remember_run_and_refuse(ran):
+def test_the_lines_to_remember_refuse_the_mistakes_that_they_name(ran):
     lines = re.findall(r"│ • (.*?) *│", ran[0])
     assert len(lines) == 3
-    exec("\n".join(lines), names := {})
-    names["net"].train()
+    shapes, mode, count = lines
+    layer, targets = nn.Linear(4, 1), torch.rand(9)
+    outputs = layer(torch.rand(9, 4))
+    exec(shapes, {"outputs": outputs[:, 0], "targets": targets})
     with pytest.raises(AssertionError):
-        exec(lines[2], names)
-    names["y"] = torch.rand(9, 1)
-    with pytest.raises(AssertionError):
-        exec(lines[1], names)
+        exec(shapes, {"outputs": outputs, "targets": targets})
+    for between in (nn.Dropout(), nn.BatchNorm1d(64)):
+        net = lesson.mlp(0, between)
+        with pytest.raises(AssertionError):
+            exec(mode, {"net": net})
+        exec(mode, {"net": net.eval()})
+    layers = [nn.Linear(n, 32) for n in (64, 32, 32)]
+    for kind, expected in ((list, 330), (nn.ModuleList, 4522)):
+        assert eval(count, {"net": lesson.Stack(kind(layers))}) == expected
 
 
 def test_no_code_that_is_shown_is_wider_than_the_screen():
