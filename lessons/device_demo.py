@@ -1,8 +1,8 @@
 """One program for the CPU and for a GPU.
 
 A GPU is the processor of a graphics card. PyTorch computes where a tensor
-lies, and what meets in one operation must lie on the same device. So three
-things move: the model, the loss, and each batch of inputs.
+lies, and tensors that meet in one operation must lie on the same device.
+So three things move: the model, the loss, and each batch, labels too.
 A GPU takes an order and works on it while your program runs on: a clock has
 to wait for it. Numbers with fewer digits can save time, on both.
 
@@ -36,7 +36,7 @@ WORDS = {
 }
 CPU, Net, Work = torch.device("cpu"), nn.Module, Callable[[], Any]
 Size = Annotated[int, typer.Option(min=8, max=8192, help="Largest matrix.")]
-Number = Annotated[float, typer.Option(min=1e-9, max=1e9, help="For bfloat16.")]
+Number = Annotated[float, typer.Option(min=1e-9, max=1e9, help="To round.")]
 
 
 # ---- By hand ----------------------------------------------------------------
@@ -77,15 +77,15 @@ def median(values: list[float]) -> float:
 
 
 def to_bfloat16(x: Tensor) -> Tensor:
-    """Keep eight binary digits of each number of x (float32)."""
+    """Keep eight binary digits of x (float32); a half goes to the even."""
     m, e = torch.frexp(x)  # x = m * 2**e, and m is 0.5 or more, less than 1
     return torch.ldexp((256 * m).round(), e - 8)  # * 2**(e - 8)
 
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_inputs(there: torch.device) -> torch.device:
-    """The copy was thrown away. inputs still means the tensor on the CPU.
-    (CUDA says: "Expected all tensors to be on the same device".)"""
+    """The copy was thrown away. inputs is still on the CPU, whatever the error
+    names. Where all is on the CPU, the same lines give no error."""
     model, inputs = nn.Linear(3, 2).to(there), torch.ones(4, 3)
     inputs.to(there)
     return model(inputs).device
@@ -99,7 +99,7 @@ def right_inputs(there: torch.device) -> torch.device:
 
 
 def wrong_early(there: torch.device) -> torch.device:
-    """The momentum stayed behind. The optimizer holds it, not the model. On
+    """The velocity stayed behind. The optimizer holds it, not the model. On
     CUDA the second step is an error; on meta it moves the old weights again."""
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -140,8 +140,8 @@ def step(net: Net, loss: Net, batch: dict, mixed: bool) -> list[Tensor]:
     weight = next(net.parameters())
     batch = move(batch, weight.device)  # all tensors in it
     with torch.autocast(weight.device.type, torch.bfloat16, enabled=mixed):
-        logits = net(batch["images"])
-        value = loss(logits, batch["labels"])
+        logits = net(batch["images"])  # mixed: bfloat16
+        value = loss(logits, batch["labels"])  # float32
     value.backward()  # after the block; in training, optimizer.step() follows
     return [logits, value, weight.grad]
 
@@ -167,7 +167,9 @@ def show_bfloat16(number: float) -> Figure:
     whole, kept = round(256 * m), to_bfloat16(x)
     console.say(
         f"{number:.7g} = m * 2**{e}, m = {m:.7g}. 256 * m = {256 * m:.7g}, "
-        f"rounded {whole}. {whole} * 2**{e - 8} = {kept[0].item():.9g}."
+        f"rounded {whole}. {whole} * 2**{e - 8} = {kept[0].item():.9g}. "
+        f"From {2.0 ** (e - 1):g} to {2.0**e:g}, bfloat16's numbers are "
+        f"{2.0 ** (e - 8):g} apart."
     )
     console.agrees("this and 1,000 more = bfloat16", kept, x.bfloat16(), 0)
     near = number * torch.linspace(0.98, 1.02, 2001)
@@ -186,7 +188,7 @@ def show_sizes(on: torch.device, size: int) -> Figure:
 
 
 def show_step(on: torch.device) -> None:
-    console.section("A batch of n = 64 pictures: forward and backward")
+    console.section("A batch of 64 pictures: forward and backward")
     console.code(step)
     console.ask("Which dtype will logits, loss and gradients have?")
     some = photo_digits()[0].limited(64)
@@ -199,7 +201,7 @@ def show_step(on: torch.device) -> None:
         times[name := f"{device}{', autocast' * mixed}"] = [seconds]
         dtypes = [str(t.dtype).removeprefix("torch.") for t in work()]
         rows.append((name, spread(1000 * Tensor(seconds), ".1f"), *dtypes))
-    console.table(["", "ms (from, to)", "logits", "loss", "gradient"], rows)
+    console.table(["", "median ms", "logits", "loss", "gradient"], rows)
     timings.say_faster([64], times)
     console.say("Weights stay float32: in bfloat16, 1 + 0.003 would be 1.")
 
@@ -222,14 +224,11 @@ def run(
         show_step(on)
     console.mistakes(__name__, RuntimeError, there=there)
     console.remember(
-        "import torch; here = torch.cuda.is_available()",
-        "device = torch.device('cuda' if here else 'cpu')",
-        "net = torch.nn.Linear(3, 2).to(device); x = torch.ones(3).to(device)",
+        "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "net = torch.nn.Linear(3, 2).to(device)  # then build its optimizer",
+        "x = torch.ones(3).to(device)  # assign it; the same for the labels",
     )
-    console.say(
-        "Exercise: which is the smallest whole number above 0 that bfloat16 "
-        "can't keep? Think first; --number shows you what it keeps of yours."
-    )
+    console.say("Exercise: which whole --number is the first that isn't kept?")
     with board("device-demo", logdir, "IMAGES, both figures") as writer:
         writer.add_figure("sizes", sizes)
         writer.add_figure("bfloat16", kept)

@@ -113,9 +113,10 @@ def _say_clocks(
     )
     if on == CPU:
         console.say(
-            "On the CPU both clocks measure the same, but for disturbances. On "
-            "a GPU the one without a wait times little more than the order. "
-            "How much faster a GPU is, only a machine with one can say."
+            "On the CPU there is nothing to wait for: the clocks differ by the "
+            "call of wait() alone, and by chance. On a GPU the one that "
+            "doesn't wait times the order. How much faster a GPU is, only a "
+            "machine with one can say."
         )
         return
     square = torch.rand(64, 64)
@@ -145,9 +146,13 @@ def say_faster(sizes: list[int], measured: Seconds) -> None:
         faster = [n for n, one, other in pairs if _below(one, other)]
         slower = [n for n, one, other in pairs if _below(other, one)]
         found = f"faster at {_listed(faster)}, slower at {_listed(slower)}"
+        if len(sizes) == 1:
+            found = (
+                "faster" if faster else "slower" if slower else "about as fast"
+            )
         console.say(f"{name}: {found}.")
     console.say(
-        f"Against {first}, if the middle five of nine times don't overlap."
+        f"Against {first}: where the middle five of nine times lie apart."
     )
 
 

@@ -203,13 +203,14 @@ def test_what_runs_beside_a_gpu_runs_on_a_stand_in(
     assert "✓ cpu:0 = cpu, at n = 64: largest difference" in said
     assert re.search(r"At n = 64 that one says [\d.]+ ms, and the work", said)
     assert "with copies: faster at n" in said
-    assert "cpu:0, autocast: faster at n" in said
+    assert re.search("cpu:0, autocast: (faster|slower|about as fast)", said)
     assert torch.get_num_threads() == threads
 
 
 def test_the_lines_to_remember_run(ran):
     lines = re.findall(r"│ • (.*?) *│", ran[0])
-    exec("\n".join(lines), names := {})
+    assert len(lines) == 3
+    exec("\n".join(lines), names := {"torch": torch})
     assert names["net"](names["x"]).device.type == names["device"].type
 
 
