@@ -60,7 +60,7 @@ def cosine() -> Cases:
 
 
 def one_cycle() -> Cases:
-    """First find the step with the largest rate: rise * total - 1.
+    """The largest rate is at rise * total - 1, often between two steps.
 
     Up to it the rate glides from lr / 25 to lr.
 

@@ -83,7 +83,7 @@ def compare(ours: Ours, scheduler: Callable[..., Any], lr: float) -> None:
     """
     paper = beside(ours, lr, *PAPER)
     names = [type(theirs).__name__ for _, theirs in paper.values()]
-    console.say(f"In PyTorch: {', '.join(names)}.")
+    console.say(f"PyTorch, with these defaults: {', '.join(names)}.")
     pair = both(scheduler, [*paper.values()], 10)
     console.agrees("the table, steps 0 to 9", *pair, 1e-9 * max(1, lr))
     chance, drawn = random.Random(0), []
@@ -193,6 +193,10 @@ def show_ends(races: dict[str, dict[str, Tensor]]) -> None:
     for title, place in columns.items():
         losses = {name: values[:, place] for name, values in ends.items()}
         say_beside_constant(title, losses)
+    console.say(
+        "2.30 is guessing. To beat: all 5 losses below all 5. The rest may be "
+        "chance."
+    )
 
 
 def say_beside_constant(title: str, losses: dict[str, Tensor]) -> None:
@@ -251,7 +255,7 @@ def race_figure(
         width = 5 * 0.75**place  # a thin curve shows what it lies upon
         curve = [rate(step) for step in steps]
         axes.plot(steps, curve, label=name, linewidth=width)
-    axes.legend()
+    axes.legend()  # the colours of all four
     for axes, (title, losses) in zip(others, races.items(), strict=False):
         axes.set(title=title, yscale="log")
         axes.set_ylabel("loss")
