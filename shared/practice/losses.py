@@ -68,12 +68,13 @@ def columns(heads: str, tensors: tuple[Tensor, ...]) -> None:
     console.table(["class", *heads.split()], rows)
 
 
-def check(by_hand: Callable[..., Pair], *paper: Tensor) -> None:
+def check(by_hand: Callable[..., Pair], *paper: Tensor, name: str = "") -> None:
     """Compare losses and gradients with torch.nn's, in every reduction.
 
-    paper is an output and its target; 100 random pairs follow.
+    paper is an output and its target; 100 random pairs follow. name is the
+    loss's, where the function has another.
     """
-    name = by_hand.__name__
+    name = name or by_hand.__name__
     torch.manual_seed(0)
     pairs = [paper] if paper else []
     pairs += some_pairs(name, 100)
@@ -86,9 +87,13 @@ def check(by_hand: Callable[..., Pair], *paper: Tensor) -> None:
 
 
 def check_large(cross_entropy: Callable[..., Pair]) -> None:
-    """check, with logits whose powers of e are infinite in float32."""
-    large = torch.tensor([[100.0, 110, 120]]), torch.tensor([1])
-    check(cross_entropy, *large)
+    """check a function of any name, with logits that are too much for float32.
+
+    Powers of e become infinite in the first row. In the second, less 200, the
+    label's becomes 0, and -ln(0) is infinite.
+    """
+    large = torch.tensor([[100.0, 110, 120], [0, 200, 0]]), torch.tensor([1, 0])
+    check(cross_entropy, *large, name="cross_entropy")
 
 
 def _named(place: int, pair: Pair) -> dict[str, Tensor]:
@@ -180,7 +185,11 @@ def network(seed: int) -> nn.Sequential:
 
 
 def learned(
-    train: Pair, seed: int, *end: nn.Module, steps: int = 100
+    train: Pair,
+    seed: int,
+    *end: nn.Module,
+    steps: int = 100,
+    lr: float = 0.5,
 ) -> nn.Sequential:
     """network, with end behind it, after steps with all images and autograd."""
     net = network(seed).extend(end)
@@ -190,7 +199,7 @@ def learned(
         for parameter, gradient in zip(
             net.parameters(), gradients, strict=True
         ):
-            parameter.data -= 0.5 * gradient
+            parameter.data -= lr * gradient
     return net
 
 
@@ -217,7 +226,7 @@ def show_worst(
     console.say(
         f"{len(each)} new digits: mean loss {each.mean():.2f}. The largest, "
         f'found with "none": {"; ".join(named)}. The {labels[each.argmax()]} '
-        f"had p = {(-each.max()).exp():.2f}."
+        f"had p = {(-each.max()).exp():.3f}."
     )
     console.pictures(named, "worst", width=22)
     return pictures_figure(named, "The largest losses: label, answer, loss", 3)
