@@ -15,7 +15,7 @@ from shared.seeds import over_seeds, shares_right
 
 Batch = tuple[Tensor, Tensor]  # images (N, 64) in [0, 1], labels (N,)
 LAST = 23  # batches in an epoch
-ENDS = {"highest loss": 0, "last loss": 1, "% right": 2}
+ENDS = {"last loss": 1, "% right": 2, "dead": 3}
 RESULTS = [f"result/{name}" for name in ("highest_loss", "last_loss", "right")]
 
 
@@ -81,7 +81,7 @@ def try_rates(
     momentum: float,
     data: tuple[list[Batch], Batch],
 ) -> tuple[dict[str, Tensor], dict[str, Training]]:
-    """For each rate the ENDS and the dead units of five networks (5, 4).
+    """For each rate: highest and last loss, % right, dead numbers (5, 4).
 
     And, of the first of the five, its training.
     """
