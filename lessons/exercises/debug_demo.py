@@ -153,7 +153,10 @@ def updates() -> Cases:
     """
     model, *batch = paper_case()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
-    yield call(model, optimizer, *batch), _kept(model, torch.tensor([0.001]))
+    yield (
+        call(model, optimizer, *batch),
+        _kept(model, torch.tensor([0.001 * 50**0.5 / 4])),
+    )
     for model, *batch in _layers():
         for kind in (torch.optim.SGD, torch.optim.Adam):
             optimizer = kind(model.parameters(), lr=0.1)

@@ -57,13 +57,14 @@ def healthy(images: Tensor, labels: Tensor) -> Patient:
 def softmax(images: Tensor, labels: Tensor) -> Patient:
     """Cross-entropy wants logits, and has a softmax inside. After another
     it gets numbers from 0 to 1: at best a 1 and nine 0, where the loss is
-    -ln(e / (e + 9)) = ln(2.718 + 9) - 1 = 1.46. It can't reach 0."""
+    -ln(e / (e + 9)) = ln(2.718 + 9) - 1 = 1.46, never 0. Take it away."""
     return network(nn.Softmax(1)), 0.1, images, labels
 
 
 def shuffled(images: Tensor, labels: Tensor) -> Patient:
     """Images and labels were shuffled apart. Nonsense, too, can be learned
-    by heart: that check finds nothing. Your own eyes do: look at a batch."""
+    by heart: that check finds nothing. Look at the lower row of batch in
+    TensorBoard. At home: draw one randperm, and index both with it."""
     apart = torch.randperm(len(labels))
     return network(), 0.1, images, labels[apart]
 
@@ -80,7 +81,7 @@ def sigmoids(images: Tensor, labels: Tensor) -> Patient:
     """Six sigmoids in a row. The derivative of each is at most 0.25, and
     the weights are small: going back, the gradient shrinks layer by layer.
     Two layers with ReLU are the healthy network. With two sigmoids no check
-    complains, and yet five epochs are too few: silence is no proof."""
+    complains, and yet it needs 20 epochs, not 5: silence is no proof."""
     return network(act=nn.Sigmoid, hidden=6), 0.1, images, labels
 
 
@@ -91,9 +92,9 @@ def tiny_rate(images: Tensor, labels: Tensor) -> Patient:
 
 
 def unscaled(images: Tensor, labels: Tensor) -> Patient:
-    """Pixels are 0 to 255 where 0 to 1 was meant: large logits, a first loss
-    far above guessing, and steps larger than the weights. After them the
-    logits are the same for all images, so the loss stays at guessing."""
+    """Pixels are 0 to 255: divide by 255. Now logits are large, the first loss
+    is far above guessing, and steps are larger than the weights. After them
+    all images get the same logits, so the loss stays at guessing."""
     return network(), 0.1, 255 * images, labels
 
 
@@ -135,7 +136,7 @@ def learn(
 
 PAPER = {
     "image": torch.tensor([[6.0, 8]]),
-    "weight": torch.tensor([[3.0, 4], [3, 4]]),
+    "weight": torch.tensor([[2.0, 2], [2, 2]]),
 }
 
 
@@ -209,12 +210,15 @@ def show_network(
     kinds = {name: type(m).__name__ for name, m in net.named_modules() if name}
     shapes = [f"{kind} {tuple(seen[n].shape)}" for n, kind in kinds.items()]
     (dtype,) = {str(out.dtype) for out in seen.values()}
-    console.say(f"outputs() sees {dtype} in {', '.join(shapes)}.")
+    console.say(
+        f"outputs() sees {dtype} in {', '.join(shapes)}. As it should be: one "
+        "dtype, 64 images all the way, and nothing narrower than 10 classes."
+    )
     show_learning(healthy, train)
     console.say(
-        "ln 10 = 2.30 is guessing. In the cases, network() makes this one. "
-        "network(layer) adds a layer; act= sets the activations, hidden= how "
-        "many."
+        "ln 10 = 2.30 is guessing. A case returns network, lr, images, labels "
+        "(a Patient). network() makes the one above; network(layer) adds a "
+        "layer; act= sets the activations, hidden= how many."
     )
 
 
@@ -230,7 +234,18 @@ def show_ranges(
         (name, f"{found[name]:.2g}", f"{low:g} to {high:g}", what)
         for name, (low, high, what) in ranges.items()
     ]
+    console.say(
+        "twins() finds for each image the one whose pixels are nearest, and "
+        "asks whether both have the same label."
+    )
+    console.ask("With random labels, for which share would that be so?")
     console.table(["check", "found", "healthy", "its number"], rows)
+    console.say(
+        "With random labels one in C has it by luck: 0.1. On photos of "
+        "CIFAR-10 twins may complain for nothing: 0.06 to 0.41 with right "
+        "labels; there use your eyes. To learn a batch by heart is to overfit "
+        "on purpose. The ranges are rules of thumb."
+    )
 
 
 def show_found(found: dict[str, float], bad: list[str], anomaly: str) -> None:
@@ -269,8 +284,8 @@ def show_counts(
     console.say(
         "5: all five, -: none. by_heart finds four faults of seven, more than "
         "any other check, but not the shuffled labels: only twins finds those. "
-        "Run examine() once, before a long training. On a trained network "
-        "start complains: its loss is far below guessing."
+        "Run examine() before training: after it, start complains, as the "
+        "loss is far below guessing."
     )
 
 
