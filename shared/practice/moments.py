@@ -93,15 +93,13 @@ def two_steps_by_pytorch(lr: float) -> Tensor:
     return weight.detach()
 
 
-def first_steps(
-    adam: Any, adam_w: Any, lr: float, decay: float = 0.5
-) -> dict[str, Tensor]:
+def first_steps(adam: Any, adam_w: Any, lr: float) -> dict[str, Tensor]:
     """Where weights of 1 are after one step, by gradients of FIRST."""
     ways = {
         "SGD": (torch.optim.SGD, 0.0),
         "Adam": (adam, 0.0),
-        "Adam, decay": (adam, decay),
-        "AdamW, decay": (adam_w, decay),
+        "Adam, decay 0.5": (adam, 0.5),
+        "AdamW, decay 0.5": (adam_w, 0.5),
     }
     weights = {}
     for name, (kind, weight_decay) in ways.items():
@@ -296,6 +294,6 @@ def rates_figure(
         axes.axhline(10, color="black", linewidth=1, linestyle=":")
         axes.set(title=title, xscale="log", xlabel="lr", ylim=(0, 100))
         axes.grid(alpha=0.3)
-    row[0].set_ylabel("right, in % (dotted: guessing)")
+    row[0].set_ylabel("new digits right, in % (dotted: guessing)")
     row[1].legend(loc="lower left")
     return figure

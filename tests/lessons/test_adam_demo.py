@@ -160,6 +160,10 @@ def test_who_moves_the_weights_at_the_rim():
     assert at_the_rim.sum() >= 14
     (black,) = (digit_images().sum(0) == 0).nonzero(as_tuple=True)
     assert len(black) == 3 and (by_adam[black] == 0).all()
+    assert f"{usual[many].mean() / usual[few].mean():.0f}" == "75"
+    moving = few[by_adam[few] > 0]
+    assert len(moving) == 13
+    assert f"{by_adam[many].mean() / by_adam[moving].mean():.1f}" == "1.2"
     assert ((by_adam == 0) == (usual == 0)).all() and (usual == 0).sum() == 3
 
 
@@ -263,6 +267,47 @@ def test_adam_leads_in_other_units_too():
         assert within_reach(right) == ["Adam"]
 
 
+def test_units_are_left_in_what_a_step_does(raced):
+    """Divide weights and steps by the factor: the digits' run comes back."""
+    factors = moments.units(0)
+
+    class Divided(lesson.Adam):
+        @torch.no_grad()
+        def step(self):
+            before = self.weights[0].clone()
+            super().step()
+            move = self.weights[0] - before
+            self.weights[0].copy_(before + move / factors)
+
+    digit_draws = moments.digit_draws(epochs=5)
+    in_units = moments.digit_draws(epochs=5, factors=factors)
+    for seed in (0, 1):
+        plain, net = network(seed), network(seed)
+        with torch.no_grad():
+            net[0].weight.div_(factors)
+        adam = lesson.Adam(plain.parameters(), lr=0.03)
+        losses = learn(plain, adam, digit_draws[seed][0])
+        divided = Divided(net.parameters(), lr=0.03)
+        same = learn(net, divided, in_units[seed][0])
+        torch.testing.assert_close(losses, same, atol=0.01, rtol=0)
+    digits, units = moments.at_best(raced)["Adam"].unbind(1)
+    assert units.max() < digits.min()
+
+
+def test_a_restart_with_the_state_dict_changes_nothing(draws):
+    batches, _ = draws[0]
+    net, resumed = network(0), network(0)
+    losses = learn(net, torch.optim.Adam(net.parameters(), lr=0.1), batches)
+    before, parts = None, []
+    for i in range(0, 115, 23):
+        adam = torch.optim.Adam(resumed.parameters(), lr=0.1)
+        if before:
+            adam.load_state_dict(before.state_dict())
+        parts.append(learn(resumed, adam, batches[i : i + 23]))
+        before = adam
+    torch.testing.assert_close(torch.cat(parts), losses)
+
+
 def test_at_a_small_rate_new_moments_drown_in_the_spread(draws):
     highest = {}
     for new in (True, False):
@@ -311,6 +356,7 @@ def test_the_command_says_what_was_measured(ran, width, read_events, only_run):
         "0.9 + 0.1 * 0.026316 / 0.5 = 0.90526",
         "0.5 0.95 0.9 0.9 0.85",
         "500 -49 0.9 0.9 0.85",
+        "SGD goes to 1 - 0.1 * 500 = -49",
         "divided by anything: 1 - 0.1 * 0.5 * 1 = 0.95",
         "✓ 2 steps = torch.optim.Adam: largest difference",
         "✓ this table = torch.optim: largest difference",
