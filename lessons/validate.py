@@ -1,9 +1,9 @@
 """A trained network on pictures that it has never seen.
 
-train-cifar leaves its network's numbers in a file. Here that network names
-the class of pictures, its answer, and how sure it is; it learns nothing any
-more. Your own pictures come to it as the training images came: upright, in
-three colours, 32 x 32. Without --image it gets the test images of its run.
+train-cifar leaves its network's numbers in a file. Here that network gives
+each picture one class, and says how sure it is. It learns nothing any more.
+Your own pictures come to it as the training images came: upright, in three
+colours, 32 x 32. Without --image it gets its run's test images.
 
     python cli.py validate --image dog.png
 """
@@ -30,6 +30,13 @@ WORDS = {
     "confidence": "softmax's number for a class; of an answer: the highest",
     "confusion matrix": "how often a class (row) was taken for each (column)",
 }
+
+AT_HOME = """import numpy, torch
+from PIL import Image, ImageOps
+a = ImageOps.exif_transpose(Image.open("a.png")).convert("RGB")
+a = numpy.array(a.resize((32, 32), Image.BILINEAR))
+image = torch.tensor(a).permute(2, 0, 1)  # (3, 32, 32)
+with torch.no_grad(): print(model.eval()(image[None]).softmax(1))"""
 
 
 # ---- By hand ----------------------------------------------------------------
@@ -66,7 +73,8 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_bright(model: nn.Module, test: ImageSet) -> str:
     """The pixels came with another normalisation than in training. ToTensor
-    makes them 0 to 1; Normalize divides by 255 again: 0.004 at most, black."""
+    makes them 0 to 1; Normalize divides by 255 again: 0.004 at most,
+    black pictures, all with one answer. Guessing is as good."""
     return share_right(predict(model, test.images / 255), test)
 
 
@@ -77,21 +85,22 @@ def tempting_bright(model: nn.Module, test: ImageSet) -> str:
 
 def right_bright(model: nn.Module, test: ImageSet) -> str:
     """0 to 255, as in training. Normalize divides by 255, subtracts the mean of
-    the training images, divides by their std. Leave it out, and no error comes,
-    but the network learned from other numbers."""
+    the training images, divides by their std. Leave it out, and no error comes:
+    the picture has less contrast, as training never had. How much that costs
+    differs from network to network."""
     return share_right(predict(model, test.images), test)
 
 
 def wrong_far(model: nn.Module, photos: Tensor, test: ImageSet) -> str:
-    """The subject fills a tenth of the photograph. Each test image stood in one
-    of 101 x 101 pixels. 32 rows are left of 101, so of its own 32 only 10."""
+    """The subject fills a tenth of the photograph. Of 101 rows 32 are left, so
+    of its own 32 only 32 * 32 / 101, about 10: too small for this network."""
     small = F.interpolate(photos, 32, mode="bilinear", antialias=True)
     return share_right(predict(model, small), test)
 
 
 def right_far(model: nn.Module, photos: Tensor, test: ImageSet) -> str:
-    """cut the subject out before you shrink it, or train with such pictures."""
-    subject = photos[:, :, 34:66, 34:66]  # 32 x 32
+    """cut the subject out first, and shrink what is left, if need be."""
+    subject = photos[:, :, 34:66, 34:66]  # 32 x 32: no need to shrink
     return share_right(predict(model, subject), test)
 
 
@@ -111,12 +120,13 @@ def show_paper_case() -> None:
     console.say(
         f"The powers add up to {powers.sum():.4f}, and 1 / {powers.sum():.4f} "
         f"= {shares[2]:.4f}. Subtracting a number from all logits changes no "
-        f"share. top3, the three best classes: {top3(logits).tolist()}."
+        f"confidence. top3, the three best classes: {top3(logits).tolist()}."
     )
     console.ask("All logits double, to 2, 0, 4, -2. Is class 2 as sure?")
     double = confidences(2 * logits)[2]
     console.say(
-        f"Doubled, class 2 has {double:.4f}: the same answer, more surely."
+        f"No, more: 1 / (0.1353 + 0.0183 + 1 + 0.0025) = {double:.4f}, for the "
+        "same answer."
     )
     batch = torch.cat([logits[None], torch.randn(100, 4)])
     ours = torch.stack([confidences(row) for row in batch])
@@ -128,12 +138,13 @@ def show_paper_case() -> None:
 def show_file(path: Path, kept: dict) -> None:
     console.section("From the file to answers")
     console.say(f"The checkpoint: {console.short(path)}")
-    console.code(predict, trained.rebuild)
+    console.code(predict)
     names = ", ".join(kept["classes"][:10])
     console.say(
-        f"Its classes, from label 0 on: {names}. They and the normalisation "
-        'are in the file. It was read with map_location="cpu", so what a GPU '
-        "wrote loads without one."
+        f"Its activation: {kept['settings']['activation']}. Its classes, from "
+        f"label 0 on: {names}. model is "
+        "Normalize and, as model.net, CifarNet; load_state_dict filled both. "
+        'map_location="cpu" has read it, so what a GPU wrote loads without one.'
     )
 
 
@@ -156,22 +167,6 @@ def show_counting(test: ImageSet, taken_for: Tensor) -> None:
         console.agrees(what, ours, torch.from_numpy(theirs), 0)
 
 
-def show_nothing(model: nn.Module, classes: list[str]) -> None:
-    console.section("Pictures of nothing")
-    console.ask("A white square: which class will it say, and how sure?")
-    noise = torch.randint(0, 256, (3, 32, 32))
-    images = torch.stack([torch.full_like(noise, 255), noise])
-    found = predict(model, images).softmax(1).max(1)
-    rows = zip(("white", "noise"), *found, strict=True)
-    cells = [[name, classes[k], f"{share:.1%}"] for name, share, k in rows]
-    console.table(["picture", "class", "confidence"], cells)
-    console.say(
-        f"It must name a class; {1 / len(classes):.0%} for each, which is to "
-        "guess, would be honest. A high confidence doesn't say that it "
-        "has ever seen such a picture."
-    )
-
-
 def show_test(
     path: Path, model: nn.Module, test: ImageSet, writer: SummaryWriter
 ) -> None:
@@ -179,13 +174,18 @@ def show_test(
     show_counting(test, logits.argmax(1))
     accuracy = test.accuracy(logits.argmax(1))
     before = trained.compared(path, accuracy)
-    console.say(f"It gets {accuracy:.1%} of the test images right{before}.")
-    console.say(f"Guessing would get about {1 / len(test.classes):.0%}.")
+    console.say(
+        f"It gets {accuracy:.1%} of the test images right{before}. Guessing "
+        f"would get about {1 / len(test.classes):.0%}."
+    )
     show_guesses(writer, test, logits.argmax(1), 0)
     answers.show_sureness(test, logits, writer)
-    show_nothing(model, test.classes)
+    answers.show_nothing(partial(predict, model), test.classes)
     test = test.limited(1000)
-    console.say(f"The mistakes are made on {len(test):,} of the test images.")
+    console.say(
+        f"Mistakes, with {len(test):,} of the test images, pixels 0 to 255. "
+        "photos: each of them amid a photograph of 101 x 101 pixels."
+    )
     given = {"test": test, "photos": framed(test.images)}
     console.mistakes(__name__, model=model, **given)
 
@@ -219,17 +219,15 @@ def run(
         else:
             show_test(path, model, test, writer)
         console.remember(
-            "import numpy, torch; from PIL import Image, ImageOps",
-            'a = ImageOps.exif_transpose(Image.open("a.png")).convert("RGB")\n'
-            "a = numpy.array(a.resize((32, 32), Image.BILINEAR))",
-            "image = torch.tensor(a).permute(2, 0, 1)  # (3, 32, 32)\n"
-            "with torch.no_grad(): print(model.eval()(image[None]).softmax(1))",
+            "Give it pictures as training did: same size, channels, numbers.",
+            "A confidence compares the classes with each other, no more.",
+            "With a model that normalises, as this one does:\n" + AT_HOME,
         )
         console.say(
             "Lay white under a transparent picture first, as is done here.\n"
-            "Exercise: write number(logits, labels); logits divided by it have "
-            "their accuracy as mean confidence. Four rows 2, 0 with labels 0, "
-            "0, 0, 1 give 2 / ln 3 = 1.8205. Find it by held-out images."
+            "Exercise: write number(logits, labels). The logits divided by it "
+            "have a mean confidence equal to the share of right answers. "
+            "Four rows 2, 0 with labels 0, 0, 0, 1 must give 2 / ln 3 = 1.8205."
         )
     if own:
         own.complain()

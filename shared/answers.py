@@ -162,12 +162,14 @@ def show_sureness(
             until = f"{low:.0%} to {min(high, 1):.0%}"
             rows.append([until, f"{some.sum():,}", *means])
     console.table(["confidence", "pictures", "its mean", "right"], rows)
+    sureness, hits = sure.mean(), right.mean()
+    verdict = "less" if sureness < hits else "more"
     doubled = (2 * logits).softmax(1).amax(1).mean()
     console.say(
         "If it could judge itself, its mean and right would be about equal in "
-        f"each row. In all it is {sure.mean():.1%} sure, and "
-        f"{right.mean():.1%} are right. With doubled logits it would be "
-        f"{doubled:.1%} sure, of the same answers."
+        "each row; a row of few pictures says little. In all it is "
+        f"{sureness:.1%} sure and {hits:.1%} right: {verdict} sure than it "
+        f"should be. Doubled logits: {doubled:.1%} sure, of the same answers."
         + " Its surest mistakes:"
         * (not right.all())
     )
@@ -195,6 +197,25 @@ def _show_worst(test: ImageSet, logits: Tensor, writer: SummaryWriter) -> None:
     figure = images_figure(test, titles, ["red"] * len(titles))
     figure.suptitle("Wrong, and sure of it: its answer, its confidence")
     writer.add_figure("figures/surest", figure, 0)
+
+
+def show_nothing(
+    predict: Callable[[Tensor], Tensor], classes: list[str]
+) -> None:
+    """Show its answers to a white square and to noise."""
+    console.section("Pictures of nothing")
+    console.ask("A white square: which class will it say, and how sure?")
+    noise = torch.randint(0, 256, (3, 32, 32))
+    images = torch.stack([torch.full_like(noise, 255), noise])
+    found = predict(images).softmax(1).max(1)
+    rows = zip(("white", "noise"), *found, strict=True)
+    cells = [[name, classes[k], f"{share:.1%}"] for name, share, k in rows]
+    console.table(["picture", "class", "confidence"], cells)
+    console.say(
+        f"It must name a class; {1 / len(classes):.0%} for each, which is to "
+        "guess, would be honest. A high confidence doesn't say that it "
+        "has ever seen such a picture."
+    )
 
 
 def print_json(

@@ -19,6 +19,7 @@ from shared.console import fail, warn
 from shared.datasets.image_set import ImageSet
 from shared.datasets.sources import load_images
 from shared.models import CifarNet, Normalize
+from shared.options import LOGS
 
 MAKE = "python cli.py train-cifar"
 OURS = f"name another file with --checkpoint, or make one: {MAKE}"
@@ -35,7 +36,8 @@ def newest_best(logdir: Path) -> Path:
     found = sorted((logdir / "train-cifar").glob("*/best.pt"))
     if not found:
         problem = f"{logdir} holds no checkpoint of train-cifar."
-        fail(problem, f"make one: {MAKE}")
+        there = "" if logdir == LOGS else f" --logdir {logdir}"
+        fail(problem, f"make one: {MAKE}{there}")
     return found[-1]
 
 
@@ -205,7 +207,7 @@ def _must_fit(
     shown |= {n: n for n in shapes if not n.startswith("net.")}
     missing = [shown[name] for name in shapes if name not in state]
     unexpected = [shown[name] for name in state if name not in shapes]
-    other = f"{path} is of another architecture than CifarNet"
+    other = f"{path} has other layers than CifarNet"
     if missing or unexpected:
         lacks, has = _three(missing), _three(unexpected)
         fail(f"{other}. Missing: {lacks}. Unexpected: {has}.", OURS)

@@ -94,7 +94,7 @@ def test_the_lesson_prints_the_worked_cases_and_the_run_s_accuracy(
         "2 2 1.0000 0.6439",
         "1 / 1.5530 = 0.6439",
         "top3, the three best classes: [2, 0, 1].",
-        "Doubled, class 2 has 0.8650: the same answer, more surely",
+        "No, more: 1 / (0.1353 + 0.0183 + 1 + 0.0025) = 0.8650, for the same",
         "│ 1 2 0 │",
         "1 + 2 + 1 = 4 of 6",
         "✓ confidences = softmax",
@@ -162,6 +162,9 @@ def test_mistakes_cost_accuracy_and_their_mends_do_not(seed):
     right = share(lesson.right_bright(**given))
     assert right > 50
     assert share(lesson.wrong_bright(**given)) < 25
+    black = lesson.predict(given["model"], test.images // 255 * 0)
+    wrong = lesson.predict(given["model"], test.images / 255)
+    assert torch.equal(wrong.argmax(1), black.argmax(1))  # so it guesses
     assert share(lesson.tempting_bright(**given)) < right
     assert share(lesson.wrong_far(photos=photos, **given)) < 25
     assert share(lesson.right_far(photos=photos, **given)) == right
@@ -202,7 +205,8 @@ def test_the_lines_to_remember_answer_as_the_lesson(
 ):
     output = validate("--image", picture).output
     _, _, below = output.partition(" Remember ")
-    lines = re.findall(r"│ [• ] (.*?) *│", below)
+    *_, code = below.partition("as this one does:")
+    lines = re.findall(r"│ [• ] (.*?) *│", code)
     monkeypatch.chdir(tmp_path)
     exif = Image.Exif()
     exif[0x112] = 6  # a phone that was held upright
@@ -295,7 +299,8 @@ def test_a_picture_that_is_none_is_refused(validate, tmp_path, kind):
 
 def test_without_a_checkpoint_it_says_how_to_make_one(validate, tmp_path):
     result = validate(logdir=tmp_path)
-    assert_refused(result, "no checkpoint", "python cli.py train-cifar")
+    made = f"python cli.py train-cifar --logdir {tmp_path}"
+    assert_refused(result, "no checkpoint", made)
     assert not result.stdout
 
 
@@ -444,6 +449,12 @@ def test_a_plain_state_dict_needs_pictures(
     (row,) = found["images"]
     assert [t["label"] for t in row["top3"]] == logits.topk(3).indices.tolist()
     assert_refused(validate(*words), "doesn't say", "--image")
+
+
+def test_the_activation_is_said(validate):
+    assert "Its activation: relu." in validate().output
+    other = validate("--activation", "none").output
+    assert "Its activation: none." in other
 
 
 def test_another_activation_changes_the_answers(validate):
