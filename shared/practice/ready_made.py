@@ -83,5 +83,5 @@ def gradients(model: nn.Module, image: Tensor) -> tuple[int, str, str, str]:
     loss.backward()
     got = [p.grad.numel() for p in model.parameters() if p.grad is not None]
     sizes = 4 * sum(got), sum(kept.values())
-    megabytes = [f"{size / 1e6:.2f} MB" for size in sizes]
+    megabytes = [f"{size / 1e6:.3f} MB" for size in sizes]
     return len(got), f"{sum(got):,}", *megabytes

@@ -5,10 +5,11 @@ from copy import deepcopy
 from functools import cache
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared import console
+from shared import console, figures
 from shared.datasets.embedded import digits
 from shared.seeds import (
     SEEDS,
@@ -117,6 +118,14 @@ def measured(
         pair = {ways[place]: right[ways[place]] for place in (one, other)}
         say_ahead(COLUMNS, pair)
     return right
+
+
+def figure(right: dict[str, Tensor]) -> Figure:
+    """What measured returns, on a scale on which the dots stand apart."""
+    drawn = figures.spread_figure(COLUMNS, right)
+    for axes in drawn.axes:
+        axes.set_xlim(75, 100)
+    return drawn
 
 
 def percent_right(net: nn.Module, count: int, classes: int) -> float:

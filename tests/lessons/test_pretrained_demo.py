@@ -70,8 +70,8 @@ def test_the_worked_numbers_and_the_events(
         "4,056,030 less",
         "(341 - 224) / 2 = 58.5",
         "(0.50196 - 0.485) / 0.229 = 0.074",
-        "all layers 62 11,181,642 44.73 MB 22.22 MB",
-        "the head 2 5,130 0.02 MB 0.00 MB",
+        "all layers 62 11,181,642 44.727 MB 22.218 MB",
+        "the head 2 5,130 0.021 MB 0.002 MB",
         "ResNet18's numbers are random: these names are chance.",
         "Mistake 3 of 3",
     ):
@@ -166,6 +166,17 @@ def test_only_the_old_task_suffers_from_train_mode(given):
     few = tuning.new_task(40)
     in_train, in_eval = (new_right(given[0], few, m) for m in (False, True))
     assert abs(in_train.median() - in_eval.median()) < 0.06
+
+
+def test_what_is_said_of_train_mode_and_the_colour_of_paper(given):
+    many = tuning.new_task(320)
+    in_train, in_eval = (new_right(given[0], many, m) for m in (False, True))
+    assert abs(in_train.median() - 0.90) < 0.03
+    assert abs(in_eval.median() - 0.85) < 0.03
+    nets, (images, labels), unseen = given
+    same = 1 - images, labels  # wrong_paper turns it back: white on black
+    right = percents(lesson.wrong_paper(nets, same, unseen))
+    assert abs(right[0] - 96) <= 1 and min(right) > 93
 
 
 def test_a_frozen_backbone_helps_a_near_task_and_not_a_far_one(given, capsys):
