@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from shared import console, figures
 from shared.datasets.embedded import digits
+from shared.practice.descent import LAST, Batch, network
 from shared.seeds import SEEDS, over_seeds, shares_right
 
-Batch = tuple[Tensor, Tensor]  # images (N, 64), labels (N,)
 Draw = tuple[list[Batch], Batch]  # batches to learn from, and new digits
 KINDS = {
     "SGD": torch.optim.SGD,
@@ -20,13 +20,6 @@ KINDS = {
     "Adam": torch.optim.Adam,
 }
 FIRST = torch.tensor([0, 0.5, 500]).double()  # gradients
-LAST = 23  # batches in an epoch
-
-
-def network(seed: int) -> nn.Sequential:
-    """(N, 64) to (N, 10), from the seed's start."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
 def units(seed: int) -> Tensor:
