@@ -41,7 +41,7 @@ Number = Annotated[float, typer.Option(min=1e-9, max=1e9, help="To round.")]
 
 # ---- By hand ----------------------------------------------------------------
 def move(batch: Any, device: torch.device | str) -> Any:
-    """Dictionaries, lists and tuples as they were, their tensors moved."""
+    """Plain dictionaries, lists and tuples as they were, tensors moved."""
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, dict):
@@ -99,8 +99,8 @@ def right_inputs(there: torch.device) -> torch.device:
 
 
 def wrong_early(there: torch.device) -> torch.device:
-    """The velocity stayed behind. The optimizer holds it, not the model. On
-    CUDA the second step is an error; on meta it moves the old weights again."""
+    """The velocity (momentum_buffer) stayed behind: the optimizer holds it. The
+    second step is an error on CUDA; on meta it moves the old weights again."""
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for device in (CPU, there):  # a step on each
@@ -136,7 +136,7 @@ def right_total() -> Tensor:
 
 
 # ---- The lesson -------------------------------------------------------------
-def step(net: Net, loss: Net, batch: dict, mixed: bool) -> list[Tensor]:
+def passes(net: Net, loss: Net, batch: dict, mixed: bool) -> list[Tensor]:
     weight = next(net.parameters())
     batch = move(batch, weight.device)  # all tensors in it
     with torch.autocast(weight.device.type, torch.bfloat16, enabled=mixed):
@@ -152,10 +152,7 @@ def show_three(on: torch.device, there: torch.device) -> None:
     console.ask("Of model, loss and inputs: which becomes another object?")
     things = {"model": nn.Linear(3, 2), "loss": nn.CrossEntropyLoss()}
     say_things(things | {"inputs": torch.ones(4, 3)}, there)
-    console.say(
-        "This model holds a weight and a bias, this loss nothing. (One with "
-        "weight= does, and must move.) Assign what a tensor's .to() gives."
-    )
+    console.say("This loss holds nothing. With weight= it does, and must move.")
 
 
 def show_bfloat16(number: float) -> Figure:
@@ -174,7 +171,9 @@ def show_bfloat16(number: float) -> Figure:
     console.agrees("this and 1,000 more = bfloat16", kept, x.bfloat16(), 0)
     near = number * torch.linspace(0.98, 1.02, 2001)
     both = {"float32": near, "bfloat16": to_bfloat16(near)}
-    return figures.curves_figure(near, both, "a number", "what is kept of it")
+    figure = figures.curves_figure(near, both, "a number", "what is kept")
+    figure.axes[0].set_title("bfloat16 keeps one number of each step")
+    return figure
 
 
 def show_sizes(on: torch.device, size: int) -> Figure:
@@ -187,21 +186,21 @@ def show_sizes(on: torch.device, size: int) -> Figure:
     return timings.timings_figure(*found, median)
 
 
-def show_step(on: torch.device) -> None:
+def show_passes(on: torch.device) -> None:
     console.section("A batch of 64 pictures: forward and backward")
-    console.code(step)
+    console.code(passes)
     console.ask("Which dtype will logits, loss and gradients have?")
     some = photo_digits()[0].limited(64)
     batch = {"images": some.images / 255, "labels": some.labels}
     rows, times = [], {}
     for device, mixed in product(dict.fromkeys((CPU, on)), (False, True)):
         net, loss = CifarNet(activation="relu"), nn.CrossEntropyLoss()
-        work = partial(step, net.to(device), loss.to(device), batch, mixed)
+        work = partial(passes, net.to(device), loss.to(device), batch, mixed)
         seconds = stopwatch(work, partial(synchronise, device))
         times[name := f"{device}{', autocast' * mixed}"] = [seconds]
         dtypes = [str(t.dtype).removeprefix("torch.") for t in work()]
         rows.append((name, spread(1000 * Tensor(seconds), ".1f"), *dtypes))
-    console.table(["", "median ms", "logits", "loss", "gradient"], rows)
+    console.table(["", "median ms (range)", "logits", "loss", "gradient"], rows)
     timings.say_faster([64], times)
     console.say("Weights stay float32: in bfloat16, 1 + 0.003 would be 1.")
 
@@ -221,14 +220,14 @@ def run(
     kept = show_bfloat16(number)
     with timings.undisturbed(on):
         sizes = show_sizes(on, size)
-        show_step(on)
+        show_passes(on)
     console.mistakes(__name__, RuntimeError, there=there)
     console.remember(
         "device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "net = torch.nn.Linear(3, 2).to(device)  # then build its optimizer",
         "x = torch.ones(3).to(device)  # assign it; the same for the labels",
     )
-    console.say("Exercise: which whole --number is the first that isn't kept?")
+    console.say("Exercise: run the first whole --number that isn't kept.")
     with board("device-demo", logdir, "IMAGES, both figures") as writer:
         writer.add_figure("sizes", sizes)
         writer.add_figure("bfloat16", kept)

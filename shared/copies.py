@@ -21,7 +21,8 @@ def say_copies(
         console.say(
             f"Not measured, as {on} is no CUDA device: copies from pinned "
             "memory. There images.pin_memory().to(device, non_blocking=True) "
-            "returns before the copy is done. A DataLoader has pin_memory=True."
+            "returns before the copy is done. DataLoader(..., pin_memory=True) "
+            "pins each batch."
         )
         return
     copies_table(on, stopwatch, wait)

@@ -98,6 +98,19 @@ def timing_table(
     console.table(["n", *measured], rows)
     _say_clocks(on, sizes, measured, median)
     say_faster(sizes, measured)
+    if sizes[:2] == [8, 64]:
+        _say_calls(*next(iter(measured.items())), median)
+
+
+def _say_calls(name: str, way: list[list[float]], median: Median) -> None:
+    """Say that at n = 8 the call costs more than the work, if it does."""
+    ratio = median(way[1]) / median(way[0])
+    if ratio < 50:  # a tenth of what the work grows by
+        console.say(
+            f"From n = 8 to 64 the work grows 512-fold, {name}'s time "
+            f"{ratio:.1f}-fold: at n = 8 the call costs more than the work. "
+            "Who is faster there can change from run to run."
+        )
 
 
 def _say_clocks(

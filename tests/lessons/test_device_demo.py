@@ -1,12 +1,14 @@
 """device-demo: on the CPU, on what stands in for a GPU, and on a GPU."""
 
 import re
+from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from cli import app
@@ -148,11 +150,18 @@ def test_a_loss_holds_a_tensor_only_with_weights():
     assert loss.to(META)(logits, labels).device == META
 
 
+def test_only_plain_dictionaries_lists_and_tuples_move_as_they_were():
+    pair = namedtuple("pair", "images labels")(torch.ones(2), torch.ones(2))
+    with pytest.raises(TypeError):  # loud, and the docstring says "plain"
+        lesson.move(pair, META)
+    assert not DataLoader([1]).pin_memory  # it has to be asked for
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_autocast_changes_the_dtype_of_logits_only(mixed):
     batch = {"images": torch.rand(3, 4), "labels": torch.tensor([0, 1, 1])}
     net, loss = nn.Linear(4, 2), nn.CrossEntropyLoss()
-    logits, value, gradient = lesson.step(net, loss, batch, mixed)
+    logits, value, gradient = lesson.passes(net, loss, batch, mixed)
     assert logits.dtype == (torch.bfloat16 if mixed else torch.float32)
     assert value.dtype == gradient.dtype == net.weight.dtype == torch.float32
 
@@ -169,6 +178,8 @@ def test_command_on_the_cpu(ran, width, read_events, only_run, drawn):
         "129 * 2**-7 = 1.0078125.",
         "✓ this and 1,000 more = bfloat16: largest difference 0",
         "The CPU used one of its cores.",
+        "at n = 8 the call costs more than the work.",
+        "DataLoader(..., pin_memory=True) pins each batch.",
         "How much faster a GPU is, only a machine with one can say.",
         "Not measured, as cpu is no CUDA device",
         "Mistake 3 of 3",
