@@ -1,7 +1,7 @@
 """Learning rates that change: schedules by hand.
 
 A large learning rate gets far, but jumps about near the goal; a small one
-takes long. A schedule gives each step, counted from 0, a rate of its own.
+takes long. A schedule says which rate each step takes, counted from 0.
 Some schedules follow half a cosine wave, from start to end:
     rate = end + (start - end) * (1 + cos(pi * share)) / 2
 share is the part of the way that is done: 0 at the start, 1 at the end. A
@@ -70,7 +70,7 @@ class Scheduler:
 
 # ---- Mistakes ---------------------------------------------------------------
 def wrong_phase() -> str:
-    """The scheduler still writes into the first optimizer. No warning comes."""
+    """The second optimizer keeps 0.5, as with no scheduler. No warning."""
     for net, optimizer, batches in (runs := five(epochs=5)):
         scheduler = CosineAnnealingLR(optimizer, 115)
         learn(net, optimizer, batches[:23])
@@ -90,16 +90,16 @@ def right_phase() -> str:
 
 
 def wrong_call() -> list[float]:
-    """The loss was taken for the count. 2.3 // 1 is 2: 0.5 * 0.5 * 0.5. A loss
-    of 1.2 gives 0.25, one of 0.4 gives 0.5: as it falls, the rate rises."""
+    """The loss was taken for the count: 2.3 // 1 is 2, and 0.5 is halved
+    twice. 1.2 gives 0.25, 0.4 gives 0.5: as the loss falls, the rate rises."""
     scheduler = StepLR(one_weight(lr=0.5), step_size=1, gamma=0.5)
-    scheduler.optimizer.step()
+    scheduler.optimizer.step()  # one_weight's: SGD with a single weight
     scheduler.step(2.3)  # the loss of this epoch
     return scheduler.get_last_lr()
 
 
 def right_call() -> list[float]:
-    """step() alone. (Only ReduceLROnPlateau wants the loss.)"""
+    """step() alone. (ReduceLROnPlateau, another kind, wants the loss.)"""
     scheduler = StepLR(one_weight(lr=0.5), step_size=1, gamma=0.5)
     scheduler.optimizer.step()
     scheduler.step()
@@ -107,8 +107,8 @@ def right_call() -> list[float]:
 
 
 def wrong_turn() -> str:
-    """The first rate, 0.5, is never used. Here that was a whole epoch's. With
-    one-cycle, called each step, the five losses overlap with the right ones."""
+    """The first rate, 0.5, is never used: the epochs got 0.05, 0.005, 0.0005.
+    If one-cycle, called each step, loses its first, right and wrong overlap."""
     for net, optimizer, batches in (runs := five(epochs=1)):
         scheduler = StepLR(optimizer, step_size=1)  # 0.5, 0.05, 0.005
         for _ in range(3):
@@ -118,7 +118,7 @@ def wrong_turn() -> str:
 
 
 def right_turn() -> str:
-    """first the optimizer's step, then the scheduler's."""
+    """first the optimizer's steps, then the scheduler's."""
     for net, optimizer, batches in (runs := five(epochs=1)):
         scheduler = StepLR(optimizer, step_size=1)
         for _ in range(3):
@@ -138,7 +138,7 @@ def wrong_unit() -> str:
 
 
 def right_unit() -> str:
-    """call it after each batch. (OneCycleLR moves momentum, too.)"""
+    """call it after each batch: a scheduler counts its calls."""
     for net, optimizer, batches in (runs := five(epochs=1)):
         scheduler = OneCycleLR(optimizer, 0.5, total_steps=115)
         used, _ = learn(net, optimizer, 5 * batches, scheduler)
@@ -192,19 +192,19 @@ def show_paper_case(lr: float) -> None:
 def show_races(lr: float, epochs: int) -> dict[str, dict[str, Tensor]]:
     console.section(f"Measured: {23 * epochs} steps, the loss of new digits")
     console.say(
-        "Five networks (below, five makes them, with SGD at 0.5) see 23 batches"
-        " of 64 digits an epoch. Step decay: a tenth after each third of the "
-        "steps. Warm-up: over the first fifth. SGD has momentum 0.9. learn is "
-        "sgd-demo's loop; scheduler.step() comes after optimizer.step()."
+        "Five networks with 32 ReLUs see 23 batches of 64 digits an epoch; 297 "
+        "others are new. Step decay: a tenth after each third of the steps. "
+        "Warm-up: over the first fifth. SGD has momentum 0.9. Below, five makes"
+        " networks with SGD at 0.5; learn is sgd-demo's, with a scheduler."
     )
     console.ask("Is there a schedule that is best in all three columns?")
     races = rates.race(learn, schedules, Scheduler, epochs, lr)
     rates.show_ends(races)
     console.say(
-        "By default each is beaten in some column: 0.1 is small to the end, "
-        "and lowered it gets less far; at 0.5 a fall helps; Adam's first steps "
-        "at 0.2 leave most of the 32 ReLUs at 0 for all images, and no fall "
-        "wakes them."
+        "No: with the defaults each is beaten in some column. 0.1 is small: "
+        "lowered it gets less far. Adam's first steps at 0.2 leave most of 32 "
+        "ReLUs at 0 for all images, and no fall wakes them. A warm-up, or "
+        "one-cycle's, leaves fewer so."
     )
     return races
 
@@ -224,14 +224,14 @@ def run(
         with rates.warnings_on_screen():
             console.mistakes(__name__)
         console.remember(
-            "total = epochs * len(loader)  # steps; one more is an error",
+            "total = epochs * len(loader)  # calls; one more is an error",
             "scheduler = OneCycleLR(optimizer, max_lr=0.5, total_steps=total)",
             "optimizer.step(); scheduler.step()  # in this order, each batch",
         )
         console.say(
-            "Exercise: in one line write restarts(step, lr, total): cosine, "
-            "begun anew each total steps, as by CosineAnnealingWarmRestarts. "
-            "(7, 0.5, 4) gives 0.07322."
+            "Exercise: write restarts(step, lr, total): cosine, begun anew "
+            "every total steps (CosineAnnealingWarmRestarts). (4, 0.5, 4) "
+            "gives 0.5, (7, 0.5, 4) gives 0.07322."
         )
     console.next_lesson(__name__)
 

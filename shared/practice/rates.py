@@ -27,9 +27,7 @@ from shared.seeds import SEEDS, over_seeds, spread, spread_table
 
 Rate = Callable[[int], float]  # of the step
 Pair = tuple[Rate, Any]  # our schedule, and a scheduler of PyTorch
-Ours = tuple[
-    Callable[..., float], ...
-]  # step decay, cosine, one-cycle, warm-up
+Ours = tuple[Callable[..., float], ...]  # the four that are on paper
 Run = tuple[nn.Module, torch.optim.SGD, list[Batch]]
 PAPER = 2, 4, 10, 4  # the second setting of each, in the case on paper
 
@@ -243,7 +241,7 @@ def race_figure(
     """
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     figure.suptitle(
-        "The rate of each step, and what it does to the loss\n"
+        "The rate of each step, and what it does to the loss of its batch\n"
         "(the median of five seeds, averaged over nine batches)"
     )
     places = figure.subplots(2, 2).flatten()
@@ -255,7 +253,7 @@ def race_figure(
         width = 5 * 0.75**place  # a thin curve shows what it lies upon
         curve = [rate(step) for step in steps]
         axes.plot(steps, curve, label=name, linewidth=width)
-    axes.legend()  # the colours of all four
+    axes.legend()  # the colours of all five
     for axes, (title, losses) in zip(others, races.items(), strict=False):
         axes.set(title=title, yscale="log")
         axes.set_ylabel("loss")
