@@ -166,6 +166,29 @@ def test_of_the_copies_three_of_four_have_a_twin_in_training():
     assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.03)
 
 
+def test_the_best_of_300_is_2_to_3_std_above_chance(ran):
+    best = ran[2]["best"][:, 0]
+    std = 50 / 50**0.5  # of a share of 50 rows, in %
+    assert std == pytest.approx(7, abs=0.1)
+    assert (((best - 50) / std).round() >= 2).all()
+    assert (((best - 50) / std).round() <= 3).all()
+
+
+def test_twins_are_all_known_and_the_others_are_guessed():
+    known, guessed = [], []
+    for seed in SEEDS:
+        rows = noise(seed, rows=400, columns=64)
+        mixed = torch.randperm(800) % 400
+        loader = lesson.batches(lesson.part(rows, mixed[:600]), epochs=40)
+        net = lesson.learn(lesson.mlp(seed), loader)
+        twin = torch.isin(mixed[600:], mixed[:600])
+        for found, some in ((known, twin), (guessed, ~twin)):
+            asked = lesson.part(rows, mixed[600:][some])
+            found.append(lesson.accuracy(net, asked).item())
+    assert min(known) == 100
+    assert sum(guessed) / len(guessed) == pytest.approx(50, abs=12)
+
+
 def test_losses_as_tensors_grow_with_the_batches(sets):
     net, total, sizes = lesson.mlp(0), 0, []
     for images, labels in lesson.batches(sets["train"], 1):
