@@ -26,7 +26,6 @@ WORDS = {
     "padding (of an image)": "rows and columns of zeros laid round it first",
     "filter": "one kernel for each channel; their outputs are added up",
 }
-CHECK = "conv2d = F.conv2d (F is torch.nn.functional)"
 Named = dict[str, Tensor]
 IMAGE = torch.tensor([[1.0, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0],
                       [5, 2, 3, 1, 1], [2, 1, 0, 1, 1]])  # fmt: skip
@@ -82,8 +81,7 @@ def right_paper() -> Tensor:
 
 
 def wrong_white() -> Tensor:
-    """Image and kernel are of two kinds. Byte is uint8, whole numbers from 0 to
-    255, as image files have them; Float is float32, numbers with a point."""
+    """Image and kernel differ in dtype: Byte is uint8, Float is float32."""
     white = torch.full((1, 3, 3), 255, dtype=torch.uint8)
     return F.conv2d(white, KERNEL.reshape(1, 1, 3, 3))
 
@@ -95,9 +93,8 @@ def tempting_white() -> Tensor:
 
 
 def right_white() -> Tensor:
-    """make the image float32. The kernel's numbers add up to 8, and 8 * 255 is
-    2040. A uint8 ends at 255 and begins again at 0: 2040 - 7 * 256 = 248 was
-    left, without an error."""
+    """make the image float32. The kernel's numbers add up to 8: 8 * 255 = 2040.
+    Of that uint8 kept 2040 - 7 * 256 = 248, without an error."""
     white = torch.full((1, 3, 3), 255, dtype=torch.uint8)
     return F.conv2d(white.float(), KERNEL.reshape(1, 1, 3, 3))
 
@@ -111,8 +108,7 @@ def wrong_column() -> Tensor:
 def right_column() -> Tensor:
     """padding=(0, 1) lays no rows, and a column of zeros at each side. Unread
     is (6 + 2 - 3) % 2 = 1 column, a zero. No more than you lay may stay unread;
-    with stride 3 it would be 2. (padding=1 lays rows, too: 2 steps over ours.)
-    """
+    with stride 3 it would be 2."""
     row = torch.tensor([[[0, 0, 0, 0, 0, 1.0]]])
     return F.conv2d(row, torch.ones(1, 1, 1, 3), stride=2, padding=(0, 1))
 
@@ -133,8 +129,8 @@ def show_paper_case(stride: int, padding: int) -> None:
     console.ask("Stops in a row: with stride 2? With stride 1, padding 1?")
     console.say(
         "A row has 5 + 2 * padding pixels. The first stop covers 3; each "
-        "further one needs stride more: 1 + (what is left) // stride. // "
-        "rounds down."
+        "further one needs stride more: 1 + (what is left) // stride. In the "
+        "checks, F is torch.nn.functional."
     )
     image, filters = IMAGE.reshape(1, 5, 5), KERNEL.reshape(1, 1, 3, 3)
     ours, theirs = {}, {}
@@ -144,7 +140,7 @@ def show_paper_case(stride: int, padding: int) -> None:
         ours[name] = conv2d(IMAGE, KERNEL, s, p)
         theirs[name] = F.conv2d(image, filters, stride=s, padding=p)[0]
     console.matrices(ours)
-    console.agrees(CHECK, ours, theirs, 0)
+    console.agrees("conv2d = F.conv2d", ours, theirs, 0)
 
 
 def show_channels() -> None:
@@ -158,7 +154,7 @@ def show_channels() -> None:
     console.say(f"Channel 1: {products(image[1], weight[1])} = {two:.0f}")
     ours, theirs = conv2d(image, weight), F.conv2d(image, weight[None])[0]
     console.say(f"Both: {one:.0f} + {two:.0f} = {ours.item():.0f}, one output.")
-    console.agrees(CHECK, ours, theirs, 0)
+    console.agrees("conv2d = F.conv2d", ours, theirs, 0)
 
 
 def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
@@ -182,11 +178,7 @@ def show_photograph(kernels: Named, stride: int, padding: int) -> Named:
 
 def show_learning(name: str, kernel: Tensor) -> None:
     console.section("What it is for: a network finds its kernels itself")
-    console.say(
-        "A network is a chain of layers, from tensor to tensor. nn.Conv2d is "
-        "one; it keeps filters, as layer.weight, and (unless bias=False) a "
-        "number to add to each output, its bias. Loss: how far off that is."
-    )
+    console.say("nn.Conv2d is a layer; layer.weight holds its filters.")
     console.code(learn_kernel)
     image = torch.randn(1, 40, 40)
     wanted = F.conv2d(image, kernel.reshape(1, 1, 3, 3))
@@ -195,11 +187,7 @@ def show_learning(name: str, kernel: Tensor) -> None:
     console.matrices({f"step {n}": learned[n] for n in (0, 1, 10)})
     pair = learned[100].round(decimals=4), kernel.round(decimals=4)
     console.agrees(f"step 100, four decimals = {name}", *pair, 1e-4)
-    console.say(
-        "A network's loss is that of its last output. The gradient says for "
-        "each number of each layer how the loss grows; step the other way. So "
-        "train-cifar's network learns its first 32 filters, of 5 x 5 numbers."
-    )
+    console.say("So train-cifar's network learns 128 filters, of 5 x 5.")
 
 
 def show_speed() -> None:

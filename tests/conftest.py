@@ -50,6 +50,20 @@ def run_cli(monkeypatch) -> Callable[..., Result]:
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.fixture(scope="module")
+def ran(request, tmp_path_factory) -> tuple[str, Path]:
+    """The command that tests/lessons/test_conv_demo.py is about, run once.
+
+    Returns what it printed, and its folder of logs.
+    """
+    folder = tmp_path_factory.mktemp("logs")
+    name = Path(request.path).stem.removeprefix("test_").replace("_", "-")
+    words = [name, "--logdir", str(folder)]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output, folder
+
+
 @pytest.fixture
 def read_events() -> Callable[[Path], EventAccumulator]:
     """read_events(folder) reads back what a run wrote, leaving nothing out."""

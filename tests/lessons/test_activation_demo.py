@@ -8,9 +8,7 @@ import torch
 from matplotlib.colors import to_rgb
 from torch import nn
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import activation_demo as lesson
 from shared import figures
 from shared.datasets.embedded import digits
@@ -22,15 +20,6 @@ def pytorchs(name, x):
     x = x.clone().requires_grad_()
     value = getattr(nn, name)()(x)
     return value.detach(), torch.autograd.grad(value.sum(), x)[0]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +35,6 @@ def rings():
     ring = torch.arange(1797) % 2
     circle = F.normalize(torch.randn(1797, 2)) * (1 + ring[:, None])
     return circle + 0.1 * torch.randn(1797, 2), ring
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["activation-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
 
 
 @pytest.mark.parametrize("name", lesson.BY_HAND)

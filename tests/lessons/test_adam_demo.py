@@ -20,15 +20,6 @@ from shared.seeds import SEEDS, shares_right, within_reach
 RATES = lesson.RATES
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def draws():
     return moments.digit_draws(epochs=5)
@@ -39,11 +30,8 @@ def ran_and_raced(tmp_path_factory):
     """The command, run once: its output, its folder of logs, its races."""
     folder = tmp_path_factory.mktemp("logs")
     words = ["adam-demo", "--logdir", str(folder)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with patch.object(moments, "at_best", wraps=moments.at_best) as called:
         result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
     return result.output, folder, called.call_args.args[0]
 

@@ -94,7 +94,7 @@ def test_command_prints_the_worked_case_and_logs_the_pictures(
         "Next lesson: python cli.py",
     ):
         assert line in result.output
-    assert result.output.count("✓ conv2d = F.conv2d (F is") == 2
+    assert result.output.count("✓ conv2d = F.conv2d: ") == 2
     assert width(result.output) <= 80
     events = read_events(only_run(tmp_path, "conv-demo"))
     assert events.Tags()["images"] == ["kernels"]

@@ -9,9 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import debug_demo as lesson
 from shared.datasets.embedded import photo_digits
 from shared.practice import patients
@@ -34,28 +32,9 @@ ALSO = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def train():
     return patients.digit_set()
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["debug-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
 
 
 def examined(broken, train, seed):

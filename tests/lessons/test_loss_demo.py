@@ -9,36 +9,15 @@ import torch
 from torch import nn
 from torch.autograd.gradcheck import GradcheckError
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import loss_demo as lesson
 from shared.practice import losses
 from shared.seeds import SEEDS, shares_right
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def sets():
     return dict(zip(("train", "test"), losses.digit_sets(), strict=True))
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["loss-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
 
 
 def percents(text: str) -> list[int]:

@@ -8,9 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import norm_demo as lesson
 from lessons import save_load_demo
 from lessons.norm_demo import network
@@ -19,29 +17,10 @@ from shared.practice.norms import states
 from shared.seeds import SEEDS, say_ahead, shares_right
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def sets():
     train, test = ((s.images.flatten(1) / 255, s.labels) for s in digits())
     return {"train": train, "test": (test[0][:296], test[1][:296])}
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["norm-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
 
 
 def percents(text: str) -> list[int]:

@@ -42,15 +42,6 @@ MEDIANS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def sets():
     train, test = ((s.images.flatten(1) / 255, s.labels) for s in digits())
@@ -58,7 +49,7 @@ def sets():
 
 
 @pytest.fixture(scope="module")
-def ran(one_thread, tmp_path_factory):
+def ran(tmp_path_factory):
     """The command, run once: its output, its logs, and what was measured."""
     folder, kept = tmp_path_factory.mktemp("logs"), []
     keep = pytest.MonkeyPatch()

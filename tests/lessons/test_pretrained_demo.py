@@ -18,31 +18,12 @@ from torchvision.models import (
     resnet18,
     vgg16,
 )
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import pretrained_demo as lesson
 from shared.datasets import downloads
 from shared.practice import ready_made, tuning
 
 URL = ResNet18_Weights.DEFAULT.url
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["pretrained-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.stdout, folder
 
 
 @pytest.fixture(scope="module")

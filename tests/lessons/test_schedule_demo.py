@@ -32,15 +32,6 @@ NAMES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def run_once(tmp_path_factory):
     """The command, run once: its output, its folder of logs, its races."""

@@ -16,16 +16,6 @@ BY_LAYER = [2_432, 25_632, 51_264, 65_600, 650]
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["sequential-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
-
-
-@pytest.fixture(scope="module")
 def said(ran) -> str:
     """The output in one line: a sentence may be broken anywhere."""
     return " ".join(ran[0].split())

@@ -12,9 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
-from typer.testing import CliRunner
 
-from cli import app
 from lessons import checkpoint_demo, train_cifar
 from lessons import sgd_demo as lesson
 from shared.graphs import operations
@@ -25,28 +23,9 @@ from shared.seeds import SEEDS, shares_right, spread
 RATES = [0.001, 0.01, 0.1, 1, 10]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors; the tests of other lessons get their threads back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def data():
     return descent.digit_batches(epochs=5)
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The command, run once: its output and its folder of logs."""
-    folder = tmp_path_factory.mktemp("logs")
-    words = ["sgd-demo", "--logdir", str(folder)]
-    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
-    assert result.exit_code == 0, result.output
-    return result.output, folder
 
 
 @pytest.fixture(scope="module")
