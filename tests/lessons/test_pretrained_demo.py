@@ -175,6 +175,15 @@ def test_a_frozen_backbone_helps_a_near_task_and_not_a_far_one(given, capsys):
 
 def test_the_old_heads_tell_odd_from_even_without_a_new_digit(given):
     assert min(percents(tuning.odd_by_digit(given[0]))) > 95
+    images, labels = tuning.unseen_digits()
+    with torch.no_grad():
+        digits = given[0][0].eval()(tuning.normalise(images)).argmax(1)
+    odd = torch.isin(digits, torch.arange(1, 10, 2))
+    share = (odd == torch.isin(labels, torch.arange(1, 10, 2))).float().mean()
+    assert share > (digits == labels).float().mean()
+    assert percents(tuning.odd_by_digit(given[0][:1]))[0] == round(
+        100 * share.item()
+    )
 
 
 def test_what_learns_is_what_the_lesson_counts():

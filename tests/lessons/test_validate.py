@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from functools import cache
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from cli import app
 from lessons import validate as lesson
+from shared import answers
 from shared.datasets.embedded import framed, photo_digits
 from shared.datasets.image_folder import small_rgb
 from shared.models import CifarNet, normalized
@@ -217,6 +218,23 @@ def test_the_lines_to_remember_answer_as_the_lesson(
     exec("\n".join(lines), {"model": quick(0)})
     shares = lesson.confidences(lesson.predict(quick(0), seen[None])[0])
     assert capsys.readouterr().out.strip() == str(shares[None])
+
+
+def test_it_judges_its_sureness_and_shows_the_surest_mistakes_first(capsys):
+    test = made_once()[1].limited(100)
+    right = F.one_hot(test.labels, 10).float()
+    writer = MagicMock()
+    answers.show_sureness(test, right, writer)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "23.2% sure and 100.0% right: less sure than it should be" in said
+    writer.add_figure.assert_not_called()
+    sure = right.roll(1, 1) * torch.arange(1, 101)[:, None] / 20  # the last
+    answers.show_sureness(test, sure, writer)
+    said = capsys.readouterr().out
+    assert "0.0% right: more sure than" in " ".join(said.split())
+    order = [test.classes[label] for label in test.labels.tolist()]
+    rows = re.findall(r"^ +(\d) +(\w+) +\w+ +9[\d.]+%", said, re.M)
+    assert rows == [(f"{n}", order[-n]) for n in (1, 2, 3)]
 
 
 # ---- pictures ----------------------------------------------------------------
