@@ -6,6 +6,7 @@ It holds train/<class>/*.jpg, and in the same way valid/ or test/ or both.
 import hashlib
 import warnings
 from collections import Counter
+from functools import partial
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -20,19 +21,21 @@ from shared.datasets.image_set import ImageSet
 from shared.datasets.pictures import as_rgb
 from shared.training.checkpoint import load_checkpoint, save_checkpoint
 
-SIZE = 32  # pixels: every image is resized to SIZE x SIZE
+SIZE = 32  # pixels: images become SIZE x SIZE where nobody says otherwise
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
 SUFFIXES |= {".tif", ".tiff", ".ppm", ".pgm"}
 LAYOUT = "lay it out as train/<class>/*.jpg and test/<class>/*.jpg"
 
 
-def image_folder(root: Path, cache: Path) -> list[ImageSet | None]:
+def image_folder(
+    root: Path, cache: Path, size: int = SIZE
+) -> list[ImageSet | None]:
     """The sets of root/train, of root/valid (or val) and of root/test.
 
-    Where there is none, it is None. Images of any size become RGB (3, 32, 32).
-    What was decoded is kept in the folder cache, and used again for as long as
-    no file under root is added, removed or changed. Damaged images are named
-    and left out. A folder that can't be used ends the command with exit code 1.
+    Where there is none, it is None. Images become RGB (3, size, size). What
+    was decoded is kept in the folder cache, and used again for as long as no
+    file under root is added, removed or changed. Damaged images are named and
+    left out. A folder that can't be used ends the command with exit code 1.
     """
     root = root.resolve()
     folders = _split_folders(root)
@@ -51,7 +54,7 @@ def image_folder(root: Path, cache: Path) -> list[ImageSet | None]:
         for listing in listings
     ]
     key = hashlib.sha256(str(root).encode()).hexdigest()[:12]
-    decoded = _decoded(files, cache / f"{root.name}-{key}.pt")
+    decoded = _decoded(files, cache / f"{root.name}-{key}.pt", size)
     damaged = decoded["damaged"]
     for name in damaged[:10]:
         warn(f"left out, not a picture that can be read: {name}")
@@ -114,12 +117,12 @@ def _listing(split: Path) -> dict[str, list[Path]]:
     return listing
 
 
-def _decoded(files: list[list[Path]], cached: Path) -> dict:
+def _decoded(files: list[list[Path]], cached: Path, size: int) -> dict:
     """Decode the files of the splits, or read what an earlier run decoded.
 
     That is read only where it was decoded from the same files.
     """
-    fingerprint = hashlib.sha256(str(SIZE).encode())
+    fingerprint = hashlib.sha256(str(size).encode())
     for path in chain(*files):
         status = path.stat()
         line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
@@ -132,7 +135,7 @@ def _decoded(files: list[list[Path]], cached: Path) -> dict:
         pass  # nothing there, or nothing whole: decode
     damaged: list[str] = []
     try:
-        images = [_decode_all(paths, damaged) for paths in files]
+        images = [_decode_all(paths, damaged, size) for paths in files]
     except KeyboardInterrupt:
         warn(
             "Stopped while the pictures were being read. "
@@ -153,17 +156,18 @@ def _decoded(files: list[list[Path]], cached: Path) -> dict:
     return decoded
 
 
-def _decode_all(paths: list[Path], damaged: list[str]) -> Tensor:
-    """Decode files to (N, 3, 32, 32) uint8, without the damaged ones.
+def _decode_all(paths: list[Path], damaged: list[str], size: int) -> Tensor:
+    """Decode files to (N, 3, size, size) uint8, without the damaged ones.
 
     The names of those that are left out are added to damaged.
     """
-    images = torch.empty(len(paths), 3, SIZE, SIZE, dtype=torch.uint8)
+    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
     count = 0
     bar = progress("images")
     with bar, ThreadPool() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        results = pool.imap(_decode, paths, chunksize=32)
+        decode = partial(_decode, size=size)
+        results = pool.imap(decode, paths, chunksize=32)
         pairs = zip(paths, results, strict=True)
         name = f"reading {paths[0].parent.parent.name}"
         for path, image in bar.track(pairs, total=len(paths), description=name):
@@ -182,22 +186,22 @@ def _decode_all(paths: list[Path], damaged: list[str]) -> Tensor:
     return images[:count].clone()
 
 
-def small_rgb(path: Path) -> np.ndarray:
-    """One picture file as RGB (32, 32, 3) uint8.
+def small_rgb(path: Path, size: int = SIZE) -> np.ndarray:
+    """One picture file as RGB (size, size, 3) uint8.
 
     Pillow raises a dozen kinds of errors for damaged files.
     """
     with Image.open(path) as image:
         # a JPEG need not be decoded at full size
-        image.draft("RGB", (2 * SIZE, 2 * SIZE))
+        image.draft("RGB", (2 * size, 2 * size))
         bilinear = Image.Resampling.BILINEAR
-        return np.array(as_rgb(image).resize((SIZE, SIZE), bilinear))
+        return np.array(as_rgb(image).resize((size, size), bilinear))
 
 
-def _decode(path: Path) -> np.ndarray | None:
-    """One picture as RGB (32, 32, 3) uint8, or None where it can't be read."""
+def _decode(path: Path, size: int) -> np.ndarray | None:
+    """One picture as RGB (size, size, 3) uint8; None where it can't be."""
     try:
-        return small_rgb(path)
+        return small_rgb(path, size)
     except Exception:
         return None
 

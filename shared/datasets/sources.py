@@ -7,8 +7,8 @@ import typer
 
 from shared.console import fail, note, say
 from shared.datasets.downloads import download, is_there, mend
-from shared.datasets.embedded import photo_digits
-from shared.datasets.image_folder import image_folder
+from shared.datasets.embedded import digits, photo_digits
+from shared.datasets.image_folder import SIZE, image_folder
 from shared.datasets.image_set import ImageSet
 from shared.options import DATA
 from shared.training import distributed
@@ -22,13 +22,15 @@ def load_images(
     limit: int | None,
     seed: int,
     fetch: bool = False,
+    size: int = SIZE,
 ) -> Sets:
     """Images to train on, to choose the best epoch by, and to test with.
 
     source is cifar10 (with fetch, downloaded first), photo-digits, or the path
-    of a folder of pictures, which may lack the test set. Where no folder
-    valid/ is there to choose by, a tenth of the training images is held out,
-    drawn by seed. Of each set only limit images are used.
+    of a folder of pictures, which may lack the test set; they become RGB
+    (3, size, size). Where no folder valid/ is there to choose by, a tenth of
+    the training images is held out, drawn by seed. Of each set only limit
+    images are used.
     """
     if fetch and source != "cifar10":
         problem = "it goes with --data cifar10."
@@ -36,7 +38,31 @@ def load_images(
     with distributed.first_alone():
         if fetch:
             download("cifar10", DATA)
-        train, val, test = _sets(source)
+        train, val, test = _sets(source, size)
+    return _ready(train, val, test, device, limit, seed)
+
+
+def load_grey(
+    source: str, device: torch.device, limit: int | None, seed: int
+) -> Sets:
+    """Grey images (1, 28, 28), MNIST's kind, in three sets as load_images.
+
+    source is mnist, digits (embedded), or a path: of a folder that holds
+    MNIST/raw, or of a folder of pictures, which become grey.
+    """
+    with distributed.first_alone():
+        train, val, test = _grey_sets(source)
+    return _ready(train, val, test, device, limit, seed)
+
+
+def _ready(
+    train: ImageSet,
+    val: ImageSet | None,
+    test: ImageSet | None,
+    device: torch.device,
+    limit: int | None,
+    seed: int,
+) -> Sets:
     if val is None:
         train, val = train.hold_out(seed)
     sets = (train, val, test)
@@ -49,7 +75,9 @@ def load_images(
     return sets
 
 
-def _sets(source: str) -> tuple[ImageSet, ImageSet | None, ImageSet | None]:
+def _sets(
+    source: str, size: int
+) -> tuple[ImageSet, ImageSet | None, ImageSet | None]:
     """What is there: images to train on, to choose by, to test with."""
     if source == "photo-digits":
         note(
@@ -61,7 +89,22 @@ def _sets(source: str) -> tuple[ImageSet, ImageSet | None, ImageSet | None]:
         return train, None, test
     if source == "cifar10":
         return cifar10(train=True), None, cifar10(train=False)
-    return image_folder(Path(source), DATA / "cache")
+    return image_folder(Path(source), DATA / "cache", size)
+
+
+def _grey_sets(source: str) -> list[ImageSet | None]:
+    if source == "digits":
+        note(
+            "These are scikit-learn's handwritten digits, enlarged to 28 x 28."
+            "\nReal MNIST (12 MB): [bold]python cli.py data get mnist[/]"
+        )
+        train, test = digits(28)
+        return [train, None, test]
+    root = DATA if source == "mnist" else Path(source)
+    if source == "mnist" or (root / "MNIST/raw").is_dir():
+        return [mnist(root, train=True), None, mnist(root, train=False)]
+    sets = image_folder(root, DATA / "cache", size=28)
+    return [some and some.grey() for some in sets]
 
 
 def cifar10(train: bool) -> ImageSet:
@@ -78,3 +121,19 @@ def cifar10(train: bool) -> ImageSet:
     images = images.permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
     labels = torch.tensor(dataset.targets)
     return ImageSet(images, labels, dataset.classes, "CIFAR-10")
+
+
+def mnist(root: Path, train: bool) -> ImageSet:
+    """MNIST from root/MNIST/raw: images (N, 1, 28, 28)."""
+    from torchvision.datasets import MNIST  # here: importing it takes seconds
+
+    try:
+        dataset = MNIST(str(root), train=train)
+    except (RuntimeError, OSError, ValueError, AssertionError):
+        folder = root / "MNIST/raw"
+        if root == DATA and not is_there("mnist", DATA):
+            fail(f"MNIST is not in {DATA}.", "python cli.py data get mnist")
+        again = mend("mnist", DATA) if root == DATA else "copy it again"
+        fail(f"MNIST in {folder} is damaged or not whole.", again)
+    names = [str(digit) for digit in range(10)]
+    return ImageSet(dataset.data[:, None], dataset.targets, names, "MNIST")

@@ -66,26 +66,26 @@ def first_alone() -> Iterator[None]:
         distributed.barrier()
 
 
-def part(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
+def part(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
     """This process's part of a batch (N, ...), and its share of the batch.
 
-    A batch too small for all: its first image, with the share 0, so that it
+    A batch too small for all: its first example, with the share 0, so that it
     doesn't count twice.
     """
     mine = slice(RANK, None, WORLD_SIZE)
     share = len(labels[mine]) / len(labels)
     mine = mine if share else slice(1)
-    return images[mine], labels[mine], share
+    return inputs[mine], labels[mine], share
 
 
 def parallel(model: nn.Module, share: Callable[[], float]) -> nn.Module:
     """The model itself or, with several processes, PyTorch's DDP around it.
 
     While backward() goes on, DDP adds up the gradients that are done, over all
-    processes. By itself it takes their mean, as if each had the same number of
-    images. Here each is weighted by share(), this process's share of the batch:
-    the sum is the gradient of the whole batch. Batch norm sees each share
-    alone, so with it the weights are not those of one process.
+    processes. By itself it takes their mean, as if each had as many examples.
+    Here each is weighted by share(), this process's share of the batch: the
+    sum is the gradient of the whole batch. Batch norm sees each share alone,
+    so with it the weights are not those of one process.
     """
     if WORLD_SIZE == 1:
         return model

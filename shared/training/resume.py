@@ -15,7 +15,7 @@ from shared.console import fail, lesson_name, say, short
 from shared.training import run_folder
 
 CONTROLS = ("run_folder", "resume", "download", "device", "logdir")
-FORMAT = 2  # of the checkpoints; raise it when older ones no longer fit
+FORMAT = 3  # of the checkpoints; raise it when older ones no longer fit
 
 
 def _recall(
@@ -100,10 +100,10 @@ def give_back(
 ) -> None:
     """Load what was kept into the parts; end the command where it can't be.
 
-    about: the images that this command found, and their classes.
+    about: the examples that this command found, and their classes.
     """
     folder, kept = context.obj
-    for what in ("data", "images", "classes"):
+    for what in ("data", "examples", "classes"):
         if kept[what] != about[what]:
             problem = f"This run began with {what} {kept[what]}"
             problem = f"{problem}; now there are {about[what]}."

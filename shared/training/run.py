@@ -18,11 +18,12 @@ from typer import BadParameter, Context
 
 from shared import console
 from shared.board import board, log_settings
-from shared.datasets.image_set import Batch, ImageSet
+from shared.datasets.examples import Batch, Examples
 from shared.device import pick_autocast, pick_device
 from shared.training import distributed, resume, run_folder
 
-FORMATS = {"epoch": "d", "loss": ".4f", "accuracy": ".1%", "seconds": ".1f"}
+FORMATS = {"epoch": "d", "loss": ".4f", "accuracy": ".1%"}
+FORMATS |= {"error": ".2f", "seconds": ".1f"}
 RAN_AWAY = 10  # times the loss of the very first batch
 
 
@@ -44,7 +45,9 @@ class Training:
     def __enter__(self) -> "Training":
         joined = distributed.together(self.device)
         self.device = self._stack.enter_context(joined)
-        self.autocast = pick_autocast(self.device, self.settings["precision"])
+        self.autocast = pick_autocast(
+            self.device, self.settings.get("precision", "float32")
+        )
         return self
 
     def __exit__(self, kind: type | None, *error: Any) -> bool | None:
@@ -57,7 +60,7 @@ class Training:
                 console.warn("No epoch is finished: nothing to resume.")
         return self._stack.__exit__(kind, *error)
 
-    def begin(self, *sets: ImageSet | None, **parts: Any) -> None:
+    def begin(self, *sets: Examples | None, **parts: Any) -> None:
         """Open the run's folder; an earlier run gives its parts back.
 
         sets: to train on, to choose by, to test with. A part has a state_dict
@@ -65,7 +68,9 @@ class Training:
         """
         size, count = self.settings["batch_size"], len(sets[0])
         if size > count:
-            problem = f"{size} is more than the {count:,} training images."
+            problem = (
+                f"{size} is more than the {count:,} training {sets[0].unit}."
+            )
             raise BadParameter(problem, param_hint="--batch-size")
         self._about = {"made_by": resume.made_by(self._context)}
         self._about |= run_folder.about(self.settings, *sets)
@@ -89,10 +94,10 @@ class Training:
             self._print(row)
         for epoch in range(len(self.history) + 1, self.settings["epochs"] + 1):
             self._loss = torch.zeros((), device=self.device)
-            self._images = 0
+            self._examples = 0
             yield epoch
 
-    def batches(self, images: ImageSet, epoch: int) -> Iterator[Batch]:
+    def batches(self, examples: Examples, epoch: int) -> Iterator[Batch]:
         """Shuffled batches and a progress bar; under torchrun, parts of them.
 
         Chance (their order; dropout) depends on seed and epoch alone, so a
@@ -103,9 +108,9 @@ class Training:
         chance = torch.Generator().manual_seed(seed)
         name = f"epoch {epoch} of {self.settings['epochs']}"
         started = time.perf_counter()
-        with console.progress("images") as bar:
-            task = bar.add_task(name, total=len(images))
-            for batch in images.batches(self.settings["batch_size"], chance):
+        with console.progress(examples.unit) as bar:
+            task = bar.add_task(name, total=len(examples))
+            for batch in examples.batches(self.settings["batch_size"], chance):
                 self._batch = len(batch[1])
                 bar.advance(task, self._batch)
                 *mine, self._share = distributed.part(*batch)
@@ -115,7 +120,7 @@ class Training:
     def track(self, loss: Tensor) -> None:
         """Count a step and its loss, a mean; every 100th is on the curve."""
         self.step += 1
-        self._images += self._batch
+        self._examples += self._batch
         self._loss += loss.detach() * (self._share * self._batch)
         if self._first_loss is None:
             self._first_loss = loss.item()
@@ -128,7 +133,7 @@ class Training:
         Wants val_loss and, where there is one, val_accuracy. Ends the command
         where the loss has run away, to nan or far above where it began.
         """
-        loss = distributed.total(self._loss) / self._images
+        loss = distributed.total(self._loss) / self._examples
         row = {"epoch": len(self.history) + 1, "train_loss": loss} | measured
         group = self._parts["optimizer"].param_groups[0]
         finite = all(map(math.isfinite, row.values()))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from shared.console import fail, warn
-from shared.datasets.image_set import ImageSet
+from shared.datasets.examples import Examples
 from shared.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
@@ -34,13 +34,13 @@ def best(history: list[Row]) -> Row:
     return max(history, key=lambda r: r.get("val_accuracy", -r["val_loss"]))
 
 
-def about(settings: dict[str, Any], *sets: ImageSet | None) -> dict[str, Any]:
+def about(settings: dict[str, Any], *sets: Examples | None) -> dict[str, Any]:
     """What there is to say of a run from its beginning on."""
-    counts = [len(images or ()) for images in sets]
+    counts = [len(some or ()) for some in sets]
     return {
         "settings": settings,
         "data": sets[0].name,
-        "images": dict(zip(SETS, counts, strict=True)),
+        "examples": dict(zip(SETS, counts, strict=True)),
         "classes": sets[0].classes,
         "torch": str(torch.__version__),
     }

@@ -54,7 +54,7 @@ def tested_images(kept: dict[str, Any]) -> ImageSet:
         others = ", ".join(test.classes[:10])
         problem = f"{settings['data']} now has other classes: {others}."
         fail(problem, own)
-    then = kept.get("images", {}).get("test", len(test))
+    then = kept.get("examples", {}).get("test", len(test))
     if then != len(test):
         warn(f"its run had {then:,} test images; now there are {len(test):,}.")
     return test

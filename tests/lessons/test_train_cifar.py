@@ -328,7 +328,7 @@ def test_the_command_s_numbers_are_those_of_a_plain_loop(
         assert held_out == pytest.approx(measured["valid"], rel=1e-6)
     assert rows[-1][0] < rows[0][0], "it learns something"
     about = json.loads((folder / "run.json").read_text())
-    assert about["images"] == {"training": 48, "held-out": 15, "test": 21}
+    assert about["examples"] == {"training": 48, "held-out": 15, "test": 21}
     _, measured = rows[about["best"]["epoch"] - 1]
     assert about["test_accuracy"] == pytest.approx(measured["test"][1])
 
@@ -351,7 +351,7 @@ def test_run_leaves_everything_behind(run_cli, read_events, only_run, tmp_path):
     assert best["history"][-1]["val_accuracy"] == top
     about = json.loads((folder / "run.json").read_text())
     assert about["data"] == "photo-digits"
-    assert about["images"] == {"training": 600, "held-out": 600, "test": 600}
+    assert about["examples"] == {"training": 600, "held-out": 600, "test": 600}
     assert about["best"]["val_accuracy"] == top
     accuracy = about["test_accuracy"]
     assert f"{accuracy:.1%} of the test images" in result.output

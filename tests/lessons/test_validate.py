@@ -486,7 +486,7 @@ def test_data_that_has_changed_is_said(validate, best, tmp_path):
     path = tmp_path / "other.pt"
     torch.save(kept | {"classes": [*"abcdefghij"]}, path)
     assert_refused(validate("--checkpoint", path), "other classes")
-    kept["images"]["test"] = 77
+    kept["examples"]["test"] = 77
     torch.save(kept, path)
     result = validate("--checkpoint", path, "--json")
     assert result.exit_code == 0

@@ -98,9 +98,9 @@ def test_a_second_start_decodes_nothing_and_a_changed_folder_everything(
     decoded = []
     decode = image_folder._decode
 
-    def counted(path: Path) -> np.ndarray | None:
+    def counted(path: Path, size: int) -> np.ndarray | None:
         decoded.append(path)
-        return decode(path)
+        return decode(path, size)
 
     monkeypatch.setattr(image_folder, "_decode", counted)
     first, _ = read()
@@ -228,3 +228,10 @@ def test_cmyk_jpeg_16_bit_png_and_animation_are_read(read, folder):
     assert max(cmyk[1:]) < 60
     assert grey == [128, 128, 128]
     assert blue == [0, 0, 255]
+
+
+def test_another_size_is_decoded_anew(read, folder, tmp_path):
+    assert read()[0].images.shape[2:] == (32, 32)
+    train, *_ = image_folder.image_folder(folder, tmp_path / "cache", size=96)
+    assert train.images.shape == (24, 3, 96, 96)
+    assert read()[0].images.shape[2:] == (32, 32)
