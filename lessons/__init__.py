@@ -41,6 +41,9 @@ TRACKS: dict[str, dict[str, str]] = {
         "validate": "Try a trained CNN on its test images, or on your own.",
         "pitfalls-demo": "Make mistakes that no error tells of; mend them.",
     },
+    "Projects": {
+        "train-mnist": "Train on handwritten digits; meet honest baselines.",
+    },
 }
 
 LESSONS: dict[str, str] = {

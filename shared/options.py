@@ -51,6 +51,13 @@ def _image_source(value: str) -> str:
     return value if by_name else str(Path(value).resolve())
 
 
+def _grey_source(value: str) -> str:
+    """The same for grey images: auto is MNIST where it is downloaded."""
+    if value == "auto":
+        return "mnist" if is_there("mnist", DATA) else "digits"
+    return value if value in ("mnist", "digits") else str(Path(value).resolve())
+
+
 LogDir = Annotated[
     Path, typer.Option(help="Folder for TensorBoard logs.", show_default="logs")
 ]
@@ -148,6 +155,15 @@ Images = Annotated[
         metavar="auto|cifar10|photo-digits|PATH",
         callback=_image_source,
         help="auto: CIFAR-10 where it is downloaded, else photo-digits.",
+    ),
+]
+GreyImages = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="auto|mnist|digits|PATH",
+        callback=_grey_source,
+        help="auto: MNIST where it is downloaded, else the embedded digits.",
     ),
 ]
 Device = Annotated[

@@ -135,5 +135,24 @@ def mnist(root: Path, train: bool) -> ImageSet:
             fail(f"MNIST is not in {DATA}.", "python cli.py data get mnist")
         again = mend("mnist", DATA) if root == DATA else "copy it again"
         fail(f"MNIST in {folder} is damaged or not whole.", again)
+    _must_fit(dataset.data, dataset.targets, root / "MNIST/raw", train)
     names = [str(digit) for digit in range(10)]
     return ImageSet(dataset.data[:, None], dataset.targets, names, "MNIST")
+
+
+def _must_fit(
+    images: torch.Tensor, labels: torch.Tensor, folder: Path, train: bool
+) -> None:
+    """Files of the right format may hold what is not MNIST's kind."""
+    which = f"{folder}/{'train' if train else 't10k'}"
+    if len(images) != len(labels):
+        counts = f"{len(images):,} images, but {len(labels):,} labels"
+        fail(f"{which}-* hold {counts}.", "copy both files again")
+    if len(images) < 2 or images.shape[1:] != (28, 28):
+        shape = " x ".join(map(str, images.shape))
+        problem = f"{which}-images-idx3-ubyte holds {shape} numbers"
+        fail(f"{problem}, not 2 or more images of 28 x 28.", "copy it again")
+    if labels.max() > 9:
+        place = int((labels > 9).nonzero()[0])
+        problem = f"{which}-labels-idx1-ubyte has the label {labels[place]}"
+        fail(f"{problem}, of image {place + 1}.", "use labels from 0 to 9")

@@ -30,9 +30,16 @@ RAN_AWAY = 10  # times the loss of the very first batch
 class Training:
     """One training run: new, or going on where it was stopped."""
 
-    def __init__(self, context: Context, look: str) -> None:
-        """look: what there is to see in TensorBoard."""
+    def __init__(
+        self, context: Context, look: str, chosen_by: str | None = None
+    ) -> None:
+        """look: what there is to see in TensorBoard.
+
+        chosen_by: "val_loss" where that chooses the best epoch, not accuracy.
+        Of few held-out images it is finer: many epochs have the same accuracy.
+        """
         self._context, self._look = context, look
+        self._chosen_by = chosen_by
         self._lesson = resume.lesson(context)
         self.settings = resume.settings(context)
         self.device = pick_device(context.params["device"])
@@ -74,6 +81,8 @@ class Training:
             raise BadParameter(problem, param_hint="--batch-size")
         self._about = {"made_by": resume.made_by(self._context)}
         self._about |= run_folder.about(self.settings, *sets)
+        if self._chosen_by:
+            self._about["chosen_by"] = self._chosen_by
         self._parts = parts
         if self.folder:
             resume.give_back(self._context, self._about, parts)
@@ -161,7 +170,8 @@ class Training:
     def end(self, **tested: float) -> None:
         """Log what the test set said, with the settings; say what is kept."""
         self._log(**tested)
-        results = run_folder.best(self.history) | tested
+        chosen = run_folder.best(self.history, self._chosen_by)
+        results = chosen | tested
         log_settings(self.writer, self.settings, results, self.step)
         run_folder.describe(self.folder, self._about, self.history, **tested)
         files = "last.pt, best.pt, metrics.csv and run.json"

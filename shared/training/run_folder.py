@@ -26,11 +26,13 @@ SETS = ("training", "held-out", "test")
 Row = dict[str, float]  # an epoch's: epoch, train_loss, val_loss, …, seconds
 
 
-def best(history: list[Row]) -> Row:
-    """The epoch that did best on the held-out images, the first of several.
+def best(history: list[Row], by: str | None = None) -> Row:
+    """The epoch that did best on the held-out examples, the first of several.
 
-    By val_accuracy or, where there is none, by val_loss.
+    By val_accuracy or, where there is none or by says so, by val_loss.
     """
+    if by == "val_loss":
+        return min(history, key=lambda r: r["val_loss"])
     return max(history, key=lambda r: r.get("val_accuracy", -r["val_loss"]))
 
 
@@ -50,7 +52,7 @@ def save(folder: Path, kept: dict[str, Any]) -> None:
     """Keep an epoch: last.pt, best.pt where it is the best, metrics.csv."""
     history = kept["history"]
     save_checkpoint(folder / "last.pt", kept)
-    if best(history) is history[-1]:
+    if best(history, kept.get("chosen_by")) is history[-1]:
         save_checkpoint(folder / "best.pt", kept)
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, history[0])
@@ -66,7 +68,10 @@ def describe(
     **tested: float,
 ) -> None:
     """Write run.json: what a person may ask about a run."""
-    rows = {"best": best(history), "last": history[-1]} if history else {}
+    rows = {}
+    if history:
+        chosen = best(history, about.get("chosen_by"))
+        rows = {"best": chosen, "last": history[-1]}
     text = json.dumps(about | rows | tested, indent=2)
     write_whole(folder / "run.json", text.encode())
 
