@@ -43,6 +43,9 @@ TRACKS: dict[str, dict[str, str]] = {
     },
     "Projects": {
         "train-mnist": "Train on handwritten digits; meet honest baselines.",
+        "train-temperature": (
+            "Learn temperatures from a table, beside plain baselines."
+        ),
     },
 }
 

@@ -51,11 +51,17 @@ def _image_source(value: str) -> str:
     return value if by_name else str(Path(value).resolve())
 
 
+<<<<<<< HEAD
 def _grey_source(value: str) -> str:
     """The same for grey images: auto is MNIST where it is downloaded."""
     if value == "auto":
         return "mnist" if is_there("mnist", DATA) else "digits"
     return value if value in ("mnist", "digits") else str(Path(value).resolve())
+=======
+def _table_source(value: str) -> str:
+    """Settle where a relative path leads."""
+    return value if value == "generated" else str(Path(value).resolve())
+>>>>>>> draft-temp
 
 
 LogDir = Annotated[
@@ -173,4 +179,23 @@ Device = Annotated[
         callback=_device_name,
         help="Where to run.",
     ),
+]
+Days = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="generated|FILE.csv",
+        callback=_table_source,
+        help="A table of daily temperatures.",
+    ),
+]
+DayEpochs = Annotated[
+    int, typer.Option(min=1, help="How often to go through the training days.")
+]
+DayBatch = Annotated[
+    int, typer.Option(min=1, help="Days in one optimizer step.")
+]
+DayLimit = Annotated[
+    int | None,
+    typer.Option(min=30, help="Use only the last days of the table."),
 ]

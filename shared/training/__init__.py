@@ -1,6 +1,7 @@
 """What a training run needs and no lesson teaches.
 
 run           Training: the epochs, the batches, the table, the files
+quiet         the same loop again, without files
 resume        --resume: which run goes on, and what it refuses
 run_folder    last.pt, best.pt, metrics.csv, run.json
 checkpoint    one file, whole or not at all
@@ -8,7 +9,8 @@ trained       a network from a file, whoever made it
 distributed   several processes under torchrun
 """
 
+from .quiet import Quiet
 from .resume import LogDir, Resume, RunFolder
 from .run import Training
 
-__all__ = ["LogDir", "Resume", "RunFolder", "Training"]
+__all__ = ["LogDir", "Quiet", "Resume", "RunFolder", "Training"]
