@@ -46,6 +46,7 @@ TRACKS: dict[str, dict[str, str]] = {
         "train-temperature": (
             "Learn temperatures from a table, beside plain baselines."
         ),
+        "train-flowers": "Carry a trained network over to pictures of yours.",
     },
 }
 

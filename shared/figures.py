@@ -459,7 +459,7 @@ def predictions_figure(
     labels, predictions = images.labels.cpu(), predictions.cpu()
     right = predictions == labels
     some = torch.cat(
-        [_spaced(which.nonzero().flatten(), each) for which in (~right, right)]
+        [spaced(which.nonzero().flatten(), each) for which in (~right, right)]
     )
     titles = {}
     for index in some.tolist():
@@ -488,7 +488,7 @@ def images_figure(
     return figure
 
 
-def _spaced(indices: Tensor, count: int) -> Tensor:
+def spaced(indices: Tensor, count: int) -> Tensor:
     """Up to count of the indices (N,), evenly spaced over all classes."""
     count = min(count, len(indices))
     return indices[torch.linspace(0, len(indices) - 1, count).round().long()]

@@ -1,0 +1,78 @@
+"""The rivals of train-flowers: who does not beat them has gained nothing."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared import console
+from shared.datasets.image_set import ImageSet
+from shared.datasets.sources import Sets
+from shared.training import Training
+
+
+def from_scratch(
+    training: Training,
+    fresh: nn.Module,
+    sets: Sets,
+    validate: Callable[[nn.Module, ImageSet], dict[str, float]],
+) -> None:
+    """As many steps as the run took, for all layers, at the rate of phase two.
+
+    The held-out images choose the epoch, as in the run.
+    """
+    train_set, val_set, _ = sets
+    lr, size = training.settings["lr"] / 10, training.settings["batch_size"]
+    optimizer = torch.optim.Adam(fresh.parameters(), lr)
+    best, kept = -1.0, {}
+    with console.progress("epochs") as bar:
+        epochs = range(1, len(training.history) + 1)
+        for epoch in bar.track(epochs, description="from scratch"):
+            chance = torch.Generator().manual_seed(epoch)
+            fresh.train()
+            for images, labels in train_set.batches(size, chance):
+                optimizer.zero_grad()
+                F.cross_entropy(fresh(images), labels).backward()
+                optimizer.step()
+            accuracy = validate(fresh, val_set)["val_accuracy"]
+            if accuracy > best:
+                best, kept = accuracy, deepcopy(fresh.state_dict())
+    fresh.load_state_dict(kept)
+
+
+def commonest(train_set: ImageSet, tried: ImageSet) -> Tensor:
+    """For each image to try (N,): the class with the most training images."""
+    return torch.full_like(tried.labels, train_set.labels.mode().values)
+
+
+def say(
+    found: dict[str, Tensor], tried: ImageSet, kind: str
+) -> dict[str, float]:
+    """Print, and return, which share of the images each found the class of.
+
+    The last is compared with each. Two standard errors may be chance.
+    """
+    shares = {name: tried.accuracy(said) for name, said in found.items()}
+    count = len(tried)
+    table = [(name, f"{share:.1%}") for name, share in shares.items()]
+    console.table(["", f"right of {count:,} {kind} images"], table)
+    *rivals, (ours, share) = shares.items()
+    chance = 2 * (2 * max(share * (1 - share), 1 / count) / count) ** 0.5
+    places = {"ahead of": [], "behind": [], "not to be told from": []}
+    for name, other in rivals:
+        near = abs(share - other) <= chance
+        where = "ahead of" if share > other else "behind"
+        places["not to be told from" if near else where].append(name)
+    said = "; ".join(
+        f"{where} {', '.join(names)}"
+        for where, names in places.items()
+        if names
+    )
+    console.say(
+        f"{ours[0].upper()}{ours[1:]} is {said}. With {count:,} images, "
+        f"differences up to {100 * chance:.1f} points may be chance. This is "
+        "one seed."
+    )
+    return shares
