@@ -35,7 +35,6 @@ WORDS = {
     "regression": "learning to answer with a number; before, it was a class",
     "standard units": "(x - mean) / std, both taken from the training days",
     "MAE": "mean absolute error: how far off answers are on average",
-    "baseline": "a plain way to answer, for a network to beat",
     "linear regression": "each input times a weight, added up, plus a bias",
     "random forest": "the mean answer of many trees of yes-or-no questions",
 }

@@ -51,17 +51,16 @@ def _image_source(value: str) -> str:
     return value if by_name else str(Path(value).resolve())
 
 
-<<<<<<< HEAD
 def _grey_source(value: str) -> str:
     """The same for grey images: auto is MNIST where it is downloaded."""
     if value == "auto":
         return "mnist" if is_there("mnist", DATA) else "digits"
     return value if value in ("mnist", "digits") else str(Path(value).resolve())
-=======
+
+
 def _table_source(value: str) -> str:
     """Settle where a relative path leads."""
     return value if value == "generated" else str(Path(value).resolve())
->>>>>>> draft-temp
 
 
 LogDir = Annotated[
