@@ -6,7 +6,6 @@ network reads these and says how warm the day was, in °F. It learns from
 the earlier days of the year and is tested on later ones, which it has
 never seen. Is it better than saying "as warm as yesterday"?
 
-    python cli.py train-temperature
     python cli.py train-temperature --data temps.csv
 """
 
@@ -37,11 +36,6 @@ WORDS = {
     "MAE": "mean absolute error: how far off answers are on average",
     "linear regression": "each input times a weight, added up, plus a bias",
     "random forest": "the mean answer of many trees of yes-or-no questions",
-}
-COLUMNS = {
-    "train loss": "the mean squared error while it learns, in standard units",
-    "val loss": "the same for the held-out days, after the epoch",
-    "val error": "their MAE in °F",
 }
 STEPS, LR = 1000, 0.001  # of gradient descent by hand
 LOOK = "SCALARS: loss, error; IMAGES: figures"
@@ -77,14 +71,11 @@ def gradients(inputs: Tensor, targets: Tensor, weights: Weights) -> Weights:
 
 
 def descend(
-    inputs: Tensor,
-    targets: Tensor,
-    weights: Weights,
-    find: Callable = gradients,
+    inputs: Tensor, targets: Tensor, weights: Weights, way: Callable = gradients
 ) -> Iterator[Weights]:
     """Gradient descent: the weights after each step, with all the days."""
     for _ in range(STEPS):
-        found = find(inputs, targets, weights)
+        found = way(inputs, targets, weights)
         weights = [w - LR * g for w, g in zip(weights, found, strict=True)]
         yield weights
 
@@ -146,8 +137,7 @@ def build(inputs: int, seed: int) -> nn.Sequential:
 
 def random_weights(inputs: int, seed: int) -> Weights:
     torch.manual_seed(seed)
-    shapes = (inputs, 128), (128,), (128, 1), (1,)
-    return [torch.randn(shape) for shape in shapes]
+    return [torch.randn(s) for s in ((inputs, 128), (128,), (128, 1), (1,))]
 
 
 # ---- The lesson -------------------------------------------------------------
@@ -190,6 +180,9 @@ def show_split(split: Split) -> None:
     console.section("First the split by time, then the scale")
     tables.say_parts(split)
     inputs, known = split.inputs, split.rows("training")
+    ours = torch.tensor(inputs.filter(like="week_").to_numpy())
+    days = torch.tensor([WEEKDAYS.index(day) for day in split.table["week"]])
+    console.agrees("one_hot(week) = F.one_hot", ours, F.one_hot(days, 7), 0)
     scaler = StandardScaler().fit(inputs[known.numpy()])
     theirs = torch.tensor(scaler.transform(inputs))
     what, ours = "standardise = StandardScaler", scaled(split, [*inputs], known)
@@ -214,7 +207,13 @@ def show_by_hand() -> None:
         dict(zip(names, way(inputs, targets, weights), strict=True))
         for way in (gradients, by_autograd)
     )
-    tables.say_paper_case()
+    console.say(
+        "Inputs 1, 2; targets 3, 5; w1 = [1, -1], b1 = [0, 1.5], w2 = [1, 2], "
+        "b2 = 0. hidden is [1, 0.5] on day 1, [2, 0] on day 2 (ReLU cuts off "
+        "-0.5); both outputs are 2, the errors -1 and -3 (d_outputs, too: 2 / "
+        "2 = 1). d_w1: 1 * -1 + 2 * -3 = -7; for the second hidden number "
+        "1 * -1 * 2 = -2: day 2 adds 0."
+    )
     console.matrices({n: g.view(-1, g.size(-1)) for n, g in ours.items()})
     console.agrees("these four = autograd", ours, theirs, 1e-6)
 
@@ -225,13 +224,13 @@ def show_descent(split: Split, seed: int) -> None:
     targets = split.actual[known, None]
     start = [w.double() for w in random_weights(len(columns), seed)]
     ours, theirs = (
-        torch.stack([*map(in_a_row, descend(inputs, targets, start, find))])
-        for find in (gradients, by_autograd)
+        torch.stack([*map(in_a_row, descend(inputs, targets, start, way))])
+        for way in (gradients, by_autograd)
     )  # (steps, weights)
     console.say(
         f"Now {len(columns)} inputs, 128 hidden numbers, {STEPS:,} steps with "
-        f"lr {LR:g}, from random numbers; all {len(known.nonzero())} days in "
-        f"each step. {ours.size(1):,} weights after each of the steps:"
+        f"lr {LR:g}, from random numbers, {len(targets)} days in each; all "
+        f"{ours.size(1):,} weights after each of the steps:"
     )
     if theirs.isfinite().all():  # else lr is too large for the targets
         allowed = 1e-9 * theirs.abs().max().item()
@@ -242,29 +241,28 @@ def show_network(model: nn.Module, days: Days) -> None:
     console.section("The same network from PyTorch's layers, and its loop")
     rows = layer_table(list(model), days.inputs[:16])
     console.table(["layer", "shape after it", "parameters"], rows)
-    tables.say_different()
     console.code(train)
-    for column, meaning in COLUMNS.items():
-        console.say(f"  {column}: {meaning}")
+    tables.say_training()
 
 
 def show_test(
     training: Training, model: nn.Module, split: Split, test_set: Days
 ) -> None:
-    best = training.load_best()
+    best, seed = training.load_best(), training.settings["seed"]
     error = evaluate(model, test_set)[1]
     console.section("The test days, once, at the end")
-    seed = training.settings["seed"]
+    lacking = [], ["friend"], temperatures.DATE  # year, month, day
+    some = [[c for c in split.inputs if c not in out] for out in lacking]
+    some.append(["temp_2", "temp_1", "average"])
 
     def measure(method: str, seed: int) -> Tensor:
-        some = tables.column_sets(split)  # all, without friend, date; three
         said = [answers(split, method, c, training, seed) for c in some]
         return torch.stack(said)  # (4, N)
 
     said = over_seeds(measure, METHODS, range(seed, seed + 5))
     console.say(
-        f"Epoch {best['epoch']} (lowest val loss) is off by {error:.2f} °F. "
-        "That is one seed; five of each:"
+        f"One seed, epoch {best['epoch']} (lowest val loss): {error:.2f} °F "
+        f"off on {len(test_set)} days. Five of each:"
     )
     tables.show_errors(split, said)
     tables.show_dates(split, said)
@@ -289,7 +287,7 @@ def run(
     """Learn temperatures from a table, beside plain baselines."""
     console.opening(__doc__)
     console.words(WORDS)
-    with Training(context, LOOK) as training:
+    with Training(context, LOOK, every=5) as training:
         table, name = temperatures.load(data, limit)
         split = Split(table, one_hot(table), parts(table), name)
         tables.show_checks(split)
@@ -310,7 +308,11 @@ def run(
             "loss = F.mse_loss(model(inputs), labels)  # both (N, 1)",
             "(yesterday - actual).abs().mean()  # first beat this",
         )
-        tables.say_exercise()
+        console.say(
+            "Exercise: which of year, month, day does the harm? Guess, then "
+            "put it alone, as a list, where show_test has DATE. If right, the "
+            "date table's last number is less than half of that above it."
+        )
     console.next_lesson(__name__)
 
 

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from shared import console
-from shared.datasets.temperatures import DATE, Split, doubtful, doubtful_from
+from shared.datasets.temperatures import Split, doubtful, doubtful_from
 
 SEVERAL = 2  # standard errors; a smaller difference may well be chance
+WEEK = 7
+FEWEST_WEEKS = 5  # from fewer means their spread can't be told
 SAID = dict[str, Tensor]  # of each method: its answers (seeds, sets, N)
 
 
@@ -34,12 +36,11 @@ def show_checks(split: Split) -> None:
         there.index = table.index
         known = there.notna()
         off = table[known & (there != table[column])]
-        found = ", ".join(f"{day:%Y-%m-%d}" for day in off.index[:3])
+        found = ", ".join(f"{day:%Y-%m-%d}" for day in off.index[:2])
         more = f": {found}" if found else ""
-        whose = "the day before" if back == 1 else "two days before"
         console.say(
-            f"  {column} against the actual of {whose}: {len(off)} of "
-            f"{known.sum()} differ{more}."
+            f"  {column} differs from the actual of its day in {len(off)} of "
+            f"{known.sum()} rows{more}."
         )
     show_doubtful(split)
 
@@ -70,13 +71,14 @@ def show_doubtful(split: Split) -> None:
 
 
 def say_parts(split: Split) -> None:
+    console.ask("Why not test on days drawn from the whole year?")
     parts = ("training", "held out", "test", "left out")
     counts = {name: int(split.rows(name).sum()) for name in parts}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     console.say(
         f"Days: {said}. The last fifth is to test: whoever asks for tomorrow "
         "has no later days to learn from. Of the others every tenth is held "
-        "out, from all their seasons. With a column a weekday (one-hot) "
+        "out, from all their seasons. One-hot (Tues is 0 1 0 0 0 0 0), "
         f"{split.table.shape[1] - 1} columns become {split.inputs.shape[1]} "
         "inputs. Mean and std are those of the training days alone."
     )
@@ -93,39 +95,30 @@ def say_new_weekdays(split: Split) -> None:
         )
 
 
-def say_paper_case() -> None:
+def say_training() -> None:
+    """How it differs from the steps by hand, and what its columns mean."""
     console.say(
-        "Inputs 1 and 2, targets 3 and 5, w1 = [1, -1], b1 = [0, 1.5], w2 = "
-        "[1, 2], b2 = 0. hidden is [1, 0.5] on day 1 and [2, 0] on day 2, "
-        "where ReLU cuts off -0.5. The outputs are 2 and 2, the errors -1 and "
-        "-3 (so is d_outputs: 2 / 2 = 1). d_w1: 1 * -1 + 2 * -3 = -7, and "
-        "1 * -1 * 2 = -2 of day 1 alone."
+        "Unlike by hand, the first weights are smaller, Adam takes the steps, "
+        "batch by batch, the best epoch is kept, and the targets are in "
+        "standard units too. So a loss of 1 is what answering with the mean "
+        "of the training days costs on them."
     )
-
-
-def say_different() -> None:
     console.say(
-        "Three things are different: the first weights are smaller, Adam "
-        "takes the steps, batch by batch, and the targets are in standard "
-        "units too. So a loss of 1 is what answering with the mean of the "
-        "training days costs on them."
+        "train loss: the mean squared error while it learns, in standard "
+        "units; val loss: that of the held-out days, after the epoch; val "
+        "error: their MAE in °F. Every fifth epoch; metrics.csv has them all."
     )
-
-
-def column_sets(split: Split) -> list[list[str]]:
-    """All inputs; without friend; without the date; three temperatures."""
-    columns = list(split.inputs)
-    friendless = [name for name in columns if name != "friend"]
-    undated = [name for name in columns if name not in DATE]
-    return [columns, friendless, undated, ["temp_2", "temp_1", "average"]]
 
 
 @dataclass
 class Gap:
     """How much further off one method is than another, on the same days.
 
-    margin is what the choice of days may make of it. It is sure where it is
+    margin is what the choice of weeks may make of it. It is sure where it is
     larger, and where no seed of the one is as good as a seed of the other.
+
+    Days are no independent draws: a warm week surprises a method on all of
+    its days. So it is the means of whole weeks whose spread is taken.
     """
 
     mean: float
@@ -136,8 +129,10 @@ class Gap:
     def between(cls, one: Tensor, other: Tensor) -> "Gap":
         """Of absolute errors (seeds, N) and (seeds, N)."""
         gap = one.mean(0) - other.mean(0)
-        spread = gap.std().item() if len(gap) > 1 else float("inf")
-        margin = SEVERAL * spread / len(gap) ** 0.5
+        margin, count = float("inf"), len(gap) // WEEK
+        if count >= FEWEST_WEEKS:
+            weeks = [some.mean() for some in gap.tensor_split(count)]
+            margin = SEVERAL * torch.stack(weeks).std().item() / count**0.5
         ends = [some.mean(1).aminmax() for some in (one, other)]
         apart = ends[0].min > ends[1].max or ends[1].min > ends[0].max
         return cls(gap.mean().item(), margin, bool(apart))
@@ -147,7 +142,8 @@ class Gap:
         return self.apart and abs(self.mean) > self.margin
 
     def __str__(self) -> str:
-        return f"{self.mean:+.2f} ± {self.margin:.2f}"
+        known = f"{self.margin:.2f}" if self.margin < float("inf") else "?"
+        return f"{self.mean:+.2f} ± {known}"
 
 
 def say_verdict(what: str, errors: SAID) -> None:
@@ -172,6 +168,7 @@ def say_verdict(what: str, errors: SAID) -> None:
 
 def show_errors(split: Split, said: SAID) -> None:
     """A row for each method: its MAE on the test days."""
+    console.ask("Of six methods, which is nearest, which furthest off?")
     errors = _errors(split, said)
     test, tested = split.rows("test"), split.tested
     columns = {f"{tested.sum()} days": (0, tested), "3 inputs": (3, tested)}
@@ -183,24 +180,25 @@ def show_errors(split: Split, said: SAID) -> None:
     ]
     console.table(["MAE in °F", *columns], rows)
     console.say(
-        "Where chance takes part: the mean of five seeds (lowest to highest). "
-        "3 inputs: temp_2, temp_1, average. Sequential keeps the held-out days "
-        "to choose by; by hand, linear and forest learn from them, too."
+        "The mean of five seeds (lowest to highest, where these differ). "
+        f"3 inputs (temp_2, temp_1, average): on the {tested.sum()} days, too. "
+        "Sequential keeps the held-out days to choose by; by hand, linear and "
+        "forest learn from them, too."
     )
-    if test.sum() > tested.sum():
-        both = [
-            errors["yesterday"][0, 0, days].mean() for days in (test, tested)
-        ]
-        console.say(
-            f"Without the doubtful rows: {both[1]:.2f} for yesterday in place "
-            f"of {both[0]:.2f}."
-        )
     one = {name: error[:, 0][:, tested] for name, error in errors.items()}
     few = {name: error[:, 3][:, tested] for name, error in errors.items()}
     say_verdict(f"With all {split.inputs.shape[1]} inputs", one)
     say_verdict("With 3 inputs", few)
-    console.say(
-        "± is twice the standard error, day by day: chance may make so much."
+    console.say(_what_margin_is(int(tested.sum()) // WEEK))
+
+
+def _what_margin_is(weeks: int) -> str:
+    if weeks < FEWEST_WEEKS:
+        return f"± ?: {FEWEST_WEEKS} weeks are needed to tell what is chance."
+    return (
+        f"± is what chance may do: {SEVERAL} * std / √{weeks} of the gap's "
+        f"means in {weeks} weeks (single days err like their neighbours). "
+        "Further off: more than ±, and no seeds overlap."
     )
 
 
@@ -215,9 +213,8 @@ def _cell(errors: Tensor) -> str:
         return "-"
     if not each.isfinite().all():
         return "ran away"
-    low, high = each.min(), each.max()
-    spread = f" ({low:.1f} to {high:.1f})" if high - low >= 0.005 else ""
-    return f"{each.mean():.2f}{spread}"
+    low, high = f"{each.min():.1f}", f"{each.max():.1f}"
+    return f"{each.mean():.2f}" + f" ({low} to {high})" * (low != high)
 
 
 def show_dates(split: Split, said: SAID) -> None:
@@ -226,6 +223,8 @@ def show_dates(split: Split, said: SAID) -> None:
     known, tested = split.rows("training", "held out"), split.tested
     months = torch.tensor(split.table["month"].to_numpy())
     new = ~torch.isin(months, months[known])
+    if (tested & new).any():
+        console.ask("Some test months are new to it. Does the date help there?")
     days = [known, tested & ~new, tested & new]
     errors = _errors(split, said)["by hand"]  # (seeds, sets, N)
     names = [f"{split.inputs.shape[1]} inputs", "without date"]
@@ -247,14 +246,15 @@ def show_dates(split: Split, said: SAID) -> None:
     if gap.sure:
         verdict = f"The date makes it {'worse' if gap.mean > 0 else 'better'}"
     console.say(
-        f"{verdict} in new months: {gap} °F. The month, in standard units at "
-        f"most {top:.2f} in training, is up to {far:.2f} there: no step has "
-        "met such a number."
+        f"{verdict} in new months: {gap} °F. In standard units one of its "
+        f"columns is at most {top:.2f} in the days it knows, and up to "
+        f"{far:.2f} there: no step has met such a number."
     )
 
 
 def show_friend(split: Split, said: SAID) -> None:
     """Does the friend's guess help? Correlation, and with and without it."""
+    console.ask("Does it help to know what the friend says?")
     table, errors = split.table, _errors(split, said)
     guess, deviation = (
         table[n] - table["average"] for n in ("friend", "actual")
@@ -288,13 +288,5 @@ def show_use() -> None:
     console.say(
         "A table of your own, say loaves sold: actual today's, temp_1 "
         "yesterday's, temp_2 two days ago, average the usual, friend anything "
-        "else. Name the columns so (°F means loaves): --data FILE.csv. For one "
-        "more, rain, add it to NUMBERS in shared/datasets/temperatures.py."
-    )
-
-
-def say_exercise() -> None:
-    console.say(
-        "Exercise: which of year, month, day does the harm? Guess, then leave "
-        "out that one alone in column_sets (shared/temperature_tables.py)."
+        "else. Name the columns so (°F means loaves): --data FILE.csv."
     )

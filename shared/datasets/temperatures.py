@@ -305,7 +305,8 @@ class Split:
         The labels are in standard units of the training days.
         """
         known, actual = self.rows("training"), self.actual[:, None]  # (N, 1)
-        mean, std = actual[known].mean().item(), actual[known].std().item()
+        mean = actual[known].mean().item()
+        std = actual[known].std(correction=0).item()
         std = std or 1.0
         pair = inputs, (actual - mean) / std
         ready, labels = (tensor.float().to(device) for tensor in pair)

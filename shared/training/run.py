@@ -31,13 +31,19 @@ class Training:
     """One training run: new, or going on where it was stopped."""
 
     def __init__(
-        self, context: Context, look: str, chosen_by: str | None = None
+        self,
+        context: Context,
+        look: str,
+        chosen_by: str | None = None,
+        every: int = 1,
     ) -> None:
         """look: what there is to see in TensorBoard.
 
         chosen_by: "val_loss" where that chooses the best epoch, not accuracy.
         Of few held-out images it is finer: many epochs have the same accuracy.
+        every: print each so many epochs, and the first and last, not all.
         """
+        self._every = every
         self._context, self._look = context, look
         self._chosen_by = chosen_by
         self._lesson = resume.lesson(context)
@@ -195,4 +201,6 @@ class Training:
             names = [name.replace("_", " ") for name in row]
             columns = {name: FORMATS[name.split()[-1]] for name in names}
             self._print_row = console.growing_table(columns)
-        self._print_row(*row.values())
+        ends = 1, self.settings["epochs"]
+        if row["epoch"] in ends or row["epoch"] % self._every == 0:
+            self._print_row(*row.values())
