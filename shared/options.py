@@ -127,6 +127,12 @@ Precision = Annotated[
 Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same numbers.")
 ]
+Shift = Annotated[
+    int,
+    typer.Option(
+        min=0, max=9, help="Move training images by up to so many pixels."
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only so many images of each set.")
 ]

@@ -91,18 +91,20 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(means).float(), torch.stack(stds).float()
 
 
-def shift_and_flip(batch: Batch, chance: torch.Generator, flip: bool) -> Batch:
-    """Move each image by up to 4 pixels and, with flip, mirror half of them.
+def shift_and_flip(
+    batch: Batch, chance: torch.Generator, flip: bool, most: int = 4
+) -> Batch:
+    """Move each image by up to most pixels and, with flip, mirror half of them.
 
     The images are (N, C, H, W).
     """
     images, labels = batch
     count, height, width = len(images), images.size(2), images.size(3)
-    top, left = torch.randint(0, 9, (2, count, 1), generator=chance)
+    top, left = torch.randint(0, 2 * most + 1, (2, count, 1), generator=chance)
     rows = (top + torch.arange(height))[:, :, None]  # (N, H, 1)
     columns = (left + torch.arange(width))[:, None, :]  # (N, 1, W)
     which = torch.arange(count)[:, None, None]
-    moved = F.pad(images, (4,) * 4)[which, :, rows, columns]  # (N, H, W, C)
+    moved = F.pad(images, (most,) * 4)[which, :, rows, columns]  # (N, H, W, C)
     images = moved.permute(0, 3, 1, 2)  # (N, C, H, W)
     mirrored = (torch.rand(count, 1, 1, 1, generator=chance) < 0.5) & flip
     mirrored = mirrored.to(images.device)
