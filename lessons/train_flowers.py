@@ -28,8 +28,8 @@ from shared.datasets import few_pictures
 from shared.datasets.class_names import write_class_names
 from shared.datasets.image_set import ImageSet
 from shared.datasets.sources import Sets
-from shared.figures_flowers import show_marked, show_versions
-from shared.models import Normalize, layer_table
+from shared.figures_flowers import show_marked, show_network, show_versions
+from shared.models import Normalize
 from shared.practice import few_digits, rivals
 from shared.practice.rates import one_weight, rates_of
 from shared.training import LogDir, Resume, RunFolder, Training
@@ -38,7 +38,7 @@ from shared.training.weights import Weights, load_backbone
 WORDS = {
     "transfer learning": "to begin a task with what was learned at another",
     "from scratch": "beginning with random numbers",
-    "nearest mean": "the class whose images are, on average, most like this",
+    "nearest mean": "the class whose mean output is closest to the image's",
 }
 LOOK = "SCALARS: loss, accuracy; IMAGES: input, predictions; HPARAMS: settings"
 MEAN, STD = Tensor([0.485, 0.456, 0.406]), Tensor([0.229, 0.224, 0.225])
@@ -72,9 +72,9 @@ def begin_epoch(model: nn.Module, only: tuple[str, ...] | None) -> None:
 
 
 def nearest_mean(known: Tensor, labels: Tensor, new: Tensor) -> Tensor:
-    """For each row of new (M, F): the class whose known rows (N, F) are near.
+    """For each row of new (M, F): the class whose mean row is the nearest.
 
-    Near is the mean of a class. labels (N,) are the classes of the known rows.
+    labels (N,) are the classes of the known rows (N, F).
     """
     classes = labels.unique()
     means = torch.stack([known[labels == k].mean(0) for k in classes])
@@ -150,7 +150,8 @@ def show_few() -> None:
     console.say(
         "Five CifarNets know the digits 0 to 4. They are to learn 5 to 9, with "
         "a new head: both linear layers or, in one row, the last alone. Each "
-        "row takes the same 60 steps on the same images."
+        f"way takes {few_digits.STEPS} steps on the same images; each seed has "
+        "its own."
     )
     console.code(begin_epoch)
     console.ask("With 5 images of each class, which of the four is ahead?")
@@ -160,16 +161,21 @@ def show_few() -> None:
 def show_rates(head_epochs: int, lr: float) -> None:
     console.section("On paper: the learning rate of each epoch")
     console.code(phase)
-    console.ask("If 25 epochs are the head's: which rate has epoch 1, 11, 26?")
-    ours = [phase(epoch, 25, 0.01)[1] for epoch in range(1, 26)]
-    schedule = torch.optim.lr_scheduler.StepLR(one_weight(0.01), 10, 0.1)
-    console.say(
-        "With lr 0.01: 0.01, then 0.01 * 0.1 = 0.001. In epoch 26 all layers "
-        f"learn, at 0.01 / 10 = 0.001. In this run, the head has {head_epochs} "
-        f"epochs to itself, and lr is {lr:g}."
+    console.ask(
+        "lr is 0.02, and 20 epochs are the head's. The rate of epoch 1, 11, 21?"
     )
-    what = "epochs 1 to 25 = StepLR(optimizer, 10, 0.1)"
-    console.agrees(what, torch.tensor(ours), rates_of(schedule, 25), 1e-8)
+    rates = [phase(epoch, 20, 0.02)[1] for epoch in range(1, 21)]
+    ours = torch.tensor(rates, dtype=torch.float64)
+    schedule = torch.optim.lr_scheduler.StepLR(one_weight(0.02), 10, 0.1)
+    console.say(
+        "0.02 at first, 0.02 * 0.1 = 0.002 from epoch 11 on. From epoch 21 on "
+        "all layers learn, at 0.02 / 10 = 0.002."
+    )
+    what = "epochs 1 to 20 = StepLR(optimizer, 10, 0.1)"
+    console.agrees(what, ours, rates_of(schedule, 20), 1e-15)
+    console.say(
+        f"In this run {head_epochs} epochs are the head's, and lr is {lr:g}."
+    )
 
 
 def show_start(
@@ -178,35 +184,21 @@ def show_start(
     if not (training.settings["data"] or training.history):
         show_few()
     show_versions(training.writer, sets[0], training.step)
-    show_network(model, sets[1].images[:16], begun)
-
-
-def show_network(model: nn.Module, images: Tensor, begun: str) -> None:
-    console.section("The network, layer by layer, with some images")
-    *layers, last = model.eval().net.children()
-    flatten = [nn.Flatten()] if hasattr(model.net, "fc") else []
-    rows = layer_table([model.normalize, *layers, *flatten, last], images)
-    console.table(["layer", "shape after it", "parameters"], rows)
-    sizes = {n: p.numel() for n, p in model.named_parameters()}
-    learn = sum(size for n, size in sizes.items() if n.startswith(HEAD))
-    console.say(
-        f"The backbone is {begun}. In phase one {learn:,} of the "
-        f"{sum(sizes.values()):,} parameters learn: those of the head, "
-        f"{'the last layer' if flatten else 'both linear layers'}. Adam has "
-        "all of them, and leaves those alone that have no gradient."
-    )
+    show_network(model, sets[1].images[:16], begun, HEAD)
 
 
 def show_loop() -> None:
     console.section("The loop")
-    console.code(train, turn)
+    console.code(train)
     console.say(
-        "replica is the model. The table has a row for each epoch. train loss: "
-        "the mean over the training images, during it; val loss: over the held-"
-        "out ones, after it; val accuracy: the share of these whose class is "
-        "found. Mistakes in such a loop: python cli.py pitfalls-demo"
+        "replica is the model. turn loads the weights of the best epoch of "
+        "phase one, empties Adam's moments, and checks that the backbone is "
+        "what it was. A row for each epoch: train loss, the mean over the "
+        "training images, during it; val loss, over the held-out ones, after "
+        "it; val accuracy, the share of these whose class is found. Mistakes "
+        "in such a loop: python cli.py pitfalls-demo"
     )
-    console.ask("When all layers learn, will val accuracy rise or fall?")
+    console.ask("When all layers learn, will more held-out images be right?")
 
 
 def check_frozen(model: nn.Module, start: nn.Module) -> None:
@@ -235,9 +227,8 @@ def show_test(
 ) -> None:
     """Try the best epoch's weights, and their rivals, on the test images."""
     best, (train_set, val_set, test_set) = training.load_best(), sets
+    rivals.say_best(best, training.history, plan.head_epochs)
     console.section("The test images, looked at once, at the end")
-    highest = f"the highest val accuracy, {best['val_accuracy']:.1%}."
-    console.say(f"The weights are those of epoch {best['epoch']}: {highest}")
     if not test_set:
         console.say(
             "There is no folder test/. The held-out images stand in for it, "
@@ -249,7 +240,7 @@ def show_test(
     found = {
         "the commonest class": rivals.commonest(train_set, tried),
         "nearest mean": by_nearest_mean(plan.start, train_set, tried),
-        "from scratch, same steps": outputs(fresh, tried).argmax(1),
+        "from scratch": outputs(fresh, tried).argmax(1),
         "this run": outputs(model, tried).argmax(1),
     }
     shares = rivals.say(found, tried, "test" if test_set else "held-out")
@@ -272,9 +263,9 @@ def run(
     resume: Resume = False,
     data: few_pictures.Pictures = None,
     weights: Weights = None,
-    head_epochs: few_pictures.HeadEpochs = 10,
-    epochs: options.Epochs = 20,
-    batch_size: options.BatchSize = 16,
+    head_epochs: few_pictures.HeadEpochs = 5,
+    epochs: options.Epochs = 10,
+    batch_size: options.BatchSize = 8,
     lr: options.LearningRate = 0.01,
     limit: options.Limit = None,
     seed: options.Seed = 0,
@@ -306,11 +297,13 @@ def run(
         show_rates(head_epochs, lr)
         show_loop()
         train(training, model, optimizer, sets, plan)
+        if len(training.history) <= head_epochs:  # there was no turn
+            check_frozen(model, plan.start)
         show_test(training, model, sets, plan)
         console.remember(
-            "net = torchvision.models.resnet18(weights='DEFAULT')",
+            "net = torchvision.models.resnet18(weights='DEFAULT').eval()",
             "net.requires_grad_(False); net.fc = torch.nn.Linear(512, classes)",
-            "phase two: net.requires_grad_(True), a tenth of the learning rate",
+            "phase two: net.requires_grad_(True).train(), a tenth of the rate",
         )
         console.say(EXERCISE)
     console.next_lesson(__name__)

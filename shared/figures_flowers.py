@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 from rich.markup import escape
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from shared import console
@@ -15,6 +15,7 @@ from shared.figures import (
     show_images,
     spaced,
 )
+from shared.models import layer_table
 from shared.training import Training
 
 
@@ -40,6 +41,31 @@ def show_versions(writer: SummaryWriter, images: ImageSet, step: int) -> None:
         "degrees, its middle of 96 x 96 pixels cut out (64 x 64), mirrored or "
         "not, in other colours, now and then grey. Held-out and test images "
         "are only cut. In TensorBoard: IMAGES, images/versions."
+    )
+
+
+def show_network(
+    model: nn.Sequential, images: Tensor, begun: str, head: tuple[str, ...]
+) -> None:
+    """A row for each layer of Normalize and net, and how many will learn."""
+    console.section("The network, layer by layer, with some images")
+    *layers, last = model.eval().net.children()
+    flatten = [nn.Flatten()] if hasattr(model.net, "fc") else []
+    rows = []
+    steps = [model.normalize, *layers, *flatten, last]
+    for name, shape, size in layer_table(steps, images):
+        if rows and (rows[-1][1], size) == (shape, "0"):  # a ReLU, say
+            before, _, size = rows.pop()
+            name = f"{before}, {name}"
+        rows.append((name, shape, size))
+    console.table(["layer", "shape after it", "parameters"], rows)
+    sizes = {n: p.numel() for n, p in model.named_parameters()}
+    learn = sum(size for n, size in sizes.items() if n.startswith(head))
+    console.say(
+        f"The backbone is {begun}. In phase one {learn:,} of the "
+        f"{sum(sizes.values()):,} parameters learn: those of the head, "
+        f"{'the last layer' if flatten else 'both linear layers'}. Adam has "
+        "all of them, and leaves those alone that have no gradient."
     )
 
 

@@ -1,19 +1,21 @@
 """What train-flowers carries over: from the digits 0 to 4 to 5 to 9."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from shared import console
 from shared.datasets.embedded import photo_digits
-from shared.datasets.image_set import ImageSet
+from shared.datasets.image_set import Batch, ImageSet, shift_and_flip
 from shared.models import CifarNet, normalized
-from shared.seeds import SEEDS, over_seeds, shares_right, spread_table
+from shared.seeds import over_seeds, shares_right, spread_table
 
 NEW = 5  # the digits from here on are the new task
 EACH = {"5 a class": 5, "10 a class": 10, "20 a class": 20}
@@ -21,8 +23,8 @@ COLUMNS = {name: place for place, name in enumerate(EACH)}
 LAST = ("net.12.",)  # the last linear layer of CifarNet
 WAYS = ["from scratch", "last layer", "head only", "all layers"]
 STEPS = 60  # of Adam, for each cell of the table
-LR, SCRATCH_LR = 1e-3, 2e-3  # with 4e-3 from scratch does worse
-UNSEEN = 500  # test images, 100 of each class
+RATES = dict(zip(WAYS, (3e-3, 1e-3, 1e-3, 5e-4), strict=True))
+# The best of some, each; chosen with seeds 10 to 14, by held-out images.
 HELD_OUT = 100  # of the digits 5 to 9, to choose an epoch by
 
 
@@ -66,21 +68,28 @@ def learn(
     lr: float,
     seed: int,
     batch: int = 25,
+    falling: bool = False,
 ) -> nn.Module:
     """Steps of Adam, on batches of at most so many shuffled images."""
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learning, lr)
     chance = torch.Generator().manual_seed(seed)
-    done = 0
-    while done < steps:
-        for some, labels in images.batches(min(batch, len(images)), chance):
-            if done == steps:
-                break
-            optimizer.zero_grad()
-            F.cross_entropy(model(some), labels).backward()
-            optimizer.step()
-            done += 1
+    rate = LambdaLR(optimizer, lambda done: 1)
+    if falling:  # after a fifth of the steps
+        rate = OneCycleLR(optimizer, lr, steps + 1, pct_start=0.2)
+    for some, labels in islice(_without_end(images, batch, chance), steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model(some), labels).backward()
+        optimizer.step()
+        rate.step()
     return model
+
+
+def _without_end(
+    images: ImageSet, batch: int, chance: torch.Generator
+) -> Iterator[Batch]:
+    while True:
+        yield from images.batches(min(batch, len(images)), chance)
 
 
 def network() -> nn.Sequential:
@@ -90,10 +99,15 @@ def network() -> nn.Sequential:
 
 @cache
 def pretrained(seed: int) -> nn.Sequential:
-    """A network that has learned the digits 0 to 4, two epochs long."""
+    """A network that has learned the digits 0 to 4, four epochs long.
+
+    Each image comes shifted; the rate rises to 0.002, and falls to almost 0.
+    """
     torch.manual_seed(seed)
-    model, images = network(), old_digits()
-    return learn(model, images, 2 * len(images) // 64, 2e-3, seed, batch=64)
+    shifted = partial(shift_and_flip, flip=False)
+    model, images = network(), replace(old_digits(), transform=shifted)
+    steps = 4 * len(images) // 64
+    return learn(model, images, steps, 2e-3, seed, batch=64, falling=True)
 
 
 def with_new_head(model: nn.Module, head: tuple[str, ...]) -> nn.Module:
@@ -139,7 +153,7 @@ def measured(
     begin_epoch: Callable[[nn.Module, tuple[str, ...] | None], None],
     head: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """Of each way (seeds, columns): % of 500 unseen digits that are right.
+    """Of each way (seeds, columns): % of 1,000 unseen digits that are right.
 
     begin_epoch freezes all but what has one of the names: head's, or LAST.
     Images, order and random numbers depend on the seed.
@@ -149,48 +163,46 @@ def measured(
         found = []
         for each in EACH.values():
             some, _, unseen = new_digits(each, seed)
-            unseen = unseen.subset(torch.arange(UNSEEN))
             model = ready(way, seed, begin_epoch, head)
-            lr = SCRATCH_LR if way == WAYS[0] else LR
-            learn(model, some, STEPS, lr, seed)
+            learn(model, some, STEPS, RATES[way], seed)
             test = unseen.images, unseen.labels
             found.append(100 * shares_right([model], test, 250).item())
         return found
 
     right = over_seeds(percents, WAYS)
-    console.say(
-        f"So many % of {UNSEEN} unseen images are right (guessing: 20):"
-    )
+    console.say("So many % of 1,000 unseen images are right (guessing: 20):")
     spread_table(COLUMNS, right, ".0f")
-    console.say(f"Adam's learning rate is {LR:g}, from scratch {SCRATCH_LR:g}.")
+    rates = ", ".join(f"{way} {rate:g}" for way, rate in RATES.items())
+    console.say(f"Adam's learning rate was chosen for each way: {rates}.")
     return right
 
 
 def say_where(right: dict[str, Tensor]) -> None:
     """In which columns is a way ahead of from scratch, seed by seed?"""
     scratch, *others = WAYS
+    console.say(f'Ahead of "{scratch}" in every seed, by points on average:')
     for heading, place in COLUMNS.items():
         rival = right[scratch][:, place]
         leads = {way: right[way][:, place] - rival for way in others}
-        winners = {way: lead for way, lead in leads.items() if lead.min() > 0}
-        said = " and ".join(
-            f"{way} (by {lead.mean():.0f} on average)"
-            for way, lead in winners.items()
-        )
-        if winners:
-            console.say(f"{heading}: ahead of {scratch} in every seed: {said}.")
-        else:
-            ahead = {w: int((lead > 0).sum()) for w, lead in leads.items()}
-            counts = ", ".join(f"{w} in {n}" for w, n in ahead.items())
-            console.say(
-                f"{heading}: none is ahead in every seed ({counts} of "
-                f"{len(SEEDS)}): here carrying over no longer pays for sure."
-            )
+        ahead = [
+            f"{way} ({lead.mean():.0f})"
+            for way, lead in leads.items()
+            if lead.min() > 0
+        ]
+        said = " and ".join(ahead) or "none"
+        some = [
+            f"{way} (ahead in {int((lead > 0).sum())} of {len(lead)})"
+            for way, lead in leads.items()
+            if lead.min() <= 0 <= lead.max()
+        ]
+        if some:
+            said += f"; not in every seed: {' and '.join(some)}"
+        console.say(f"{heading}: {said}.")
     behind = right[WAYS[1]] < right[scratch]
     if behind.all():
         console.say(
-            f"{WAYS[1]} is behind {scratch} in every seed. The layer in front "
-            "of it learned to tell 0 to 4 apart, and makes little of the rest."
+            f'"{WAYS[1]}" is behind in every seed. The layer in front of it '
+            "learned to tell 0 to 4 apart: it makes little of 5 to 9."
         )
 
 

@@ -42,6 +42,23 @@ def from_scratch(
     fresh.load_state_dict(kept)
 
 
+def say_best(
+    best: dict[str, float], history: list[dict[str, float]], head_epochs: int
+) -> None:
+    """Which epoch is the best, and what phase two added, if there was one."""
+    highest = f"the highest val accuracy, {best['val_accuracy']:.1%}."
+    console.say(f"Kept are the weights of epoch {best['epoch']}: {highest}")
+    rights = [row["val_accuracy"] for row in history]
+    one, two = rights[:head_epochs], rights[head_epochs:]
+    if not (one and two):
+        return
+    change = "more" if max(two) > max(one) else "no more"
+    console.say(
+        f"Of the held-out images, the head alone got {max(one):.1%} right at "
+        f"best, all layers {max(two):.1%}: {change}."
+    )
+
+
 def commonest(train_set: ImageSet, tried: ImageSet) -> Tensor:
     """For each image to try (N,): the class with the most training images."""
     return torch.full_like(tried.labels, train_set.labels.mode().values)
@@ -54,6 +71,11 @@ def say(
 
     The last is compared with each. Two standard errors may be chance.
     """
+    console.say(
+        'Its rivals: "nearest mean" takes the outputs of the backbone as it '
+        'was at the start, and nothing learns; "from scratch" takes as many '
+        "steps as this run, all at the rate of phase two."
+    )
     shares = {name: tried.accuracy(said) for name, said in found.items()}
     count = len(tried)
     table = [(name, f"{share:.1%}") for name, share in shares.items()]
@@ -66,7 +88,7 @@ def say(
         where = "ahead of" if share > other else "behind"
         places["not to be told from" if near else where].append(name)
     said = "; ".join(
-        f"{where} {', '.join(names)}"
+        f"{where} " + ", ".join(f'"{name}"' for name in names)
         for where, names in places.items()
         if names
     )

@@ -76,9 +76,10 @@ def read_trained(path: Path, activation: str | None = None) -> dict[str, Any]:
     """A checkpoint that fits CifarNet behind its Normalize, on the CPU.
 
     It has model (a state_dict), classes and settings, and of our own runs what
-    else they keep. A plain state_dict says neither its activation nor its
-    classes, and maybe no normalisation: ReLU, CIFAR-10's ten, and pixels from 0
-    to 1 are assumed, with a note. activation, where given, is taken instead.
+    else they keep (train-cifar's, and train-flowers' on digits). A plain
+    state_dict says neither its activation nor its classes, and maybe no
+    normalisation: ReLU, CIFAR-10's ten, and pixels from 0 to 1 are assumed,
+    with a note. activation, where given, is taken instead.
     """
     kept = _loaded(path)
     if not isinstance(kept, dict):
@@ -90,7 +91,7 @@ def read_trained(path: Path, activation: str | None = None) -> dict[str, Any]:
     prefix = "net." if any(n.startswith("net.") for n in state) else ""
     if not prefix:
         state = {f"net.{name}": value for name, value in state.items()}
-    classes, settings = kept.get("classes"), kept.get("settings")
+    classes, settings = kept.get("classes"), _settings(kept)
     plain = not isinstance(classes, list) or not isinstance(settings, dict)
     if plain:
         classes, settings = CIFAR10, {"activation": activation or "relu"}
@@ -109,6 +110,15 @@ def read_trained(path: Path, activation: str | None = None) -> dict[str, Any]:
     names = [str(name) for name in classes]
     needed = {"model": state, "classes": names, "settings": settings}
     return needed if plain else kept | needed
+
+
+def _settings(kept: dict[str, Any]) -> Any:
+    """A run's settings. train-flowers' CifarNet always has ReLU."""
+    settings, maker = kept.get("settings"), str(kept.get("made_by"))
+    flowers = isinstance(settings, dict) and maker.startswith("train-flowers,")
+    if flowers and not settings.get("data"):  # with data, it is a ResNet18
+        return settings | {"activation": "relu"}
+    return settings
 
 
 def rebuild(kept: dict) -> nn.Module:
