@@ -47,6 +47,7 @@ TRACKS: dict[str, dict[str, str]] = {
             "Learn temperatures from a table, beside plain baselines."
         ),
         "train-flowers": "Carry a trained network over to pictures of yours.",
+        "train-text": "Train an LSTM that says where a sentence comes from.",
     },
 }
 

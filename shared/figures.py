@@ -387,12 +387,14 @@ def confusion_matrix(
     )
 
 
-def confusion_figure(confusion: Tensor, classes: list[str]) -> Figure:
+def confusion_figure(
+    confusion: Tensor, classes: list[str], unit: str = "images"
+) -> Figure:
     """A confusion matrix (true, predicted), as shares of the true class."""
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
     figure = Figure(figsize=(6, 5.6), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
-    axes.set_title("Test images: how many of each class were taken for what")
+    axes.set_title(f"Test {unit}: how many of each class were taken for what")
     picture = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")

@@ -204,3 +204,22 @@ DayLimit = Annotated[
     int | None,
     typer.Option(min=30, help="Use only the last days of the table."),
 ]
+Sentences = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="docstrings|FILE.tsv",
+        callback=lambda given: (
+            given if given == "docstrings" else str(Path(given).resolve())
+        ),
+        help="Lines of your own: a text, a tab, its label; UTF-8.",
+    ),
+]
+Split = Annotated[
+    Literal["sentence", "file"],
+    typer.Option(help="Keep single sentences apart, or whole files."),
+]
+Predict = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Ask the newest network; no training."),
+]

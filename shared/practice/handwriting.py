@@ -1,7 +1,6 @@
 """What train-mnist measures beside its training, and how it is shown."""
 
 import copy
-import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from shared import console
+from shared import comparison, console
 from shared.datasets.examples import Batch
 from shared.datasets.image_set import ImageSet, shift_and_flip
 from shared.datasets.sources import Sets
@@ -152,13 +151,6 @@ def fitted(
     return found
 
 
-def verdict(ours: int, theirs: int) -> str:
-    """Of images that only one gets right: ours, theirs. Or is it chance?"""
-    if abs(ours - theirs) <= 2 * math.sqrt(ours + theirs):  # as with coins
-        return "tied" if ours == theirs else "too close to call"
-    return "ahead" if ours > theirs else "behind"
-
-
 def show_baselines(
     nearest_mean: Callable[[Tensor, Tensor, Tensor], Tensor],
     methods: dict[str, Any],
@@ -173,34 +165,7 @@ def show_baselines(
     train, test = (some.to(cpu).in_rows().tensors for some in images)
     guesses = {"nearest class mean": nearest_mean(*train, test[0])}
     guesses |= fitted(methods, *train, test[0])
-    truth, rows = test[1], []
-    ours = predictions.cpu() == truth
-    for name, found in guesses.items():
-        theirs = found == truth
-        network, other = (ours & ~theirs).sum(), (theirs & ~ours).sum()
-        share = f"{theirs.double().mean():.2%}"
-        said = verdict(network.item(), other.item())
-        rows.append((name, share, network.item(), other.item(), said))
-    titles = ["baseline", "right", "only net", "only it", "the network is"]
-    console.table(titles, rows)
-    name, _, one, other, _ = rows[0]
-    console.say(
-        "only net, only it: images that only the network, only the baseline "
-        "gets right. By chance alone, about once in 20, they are further apart "
-        f"than 2 * the root of their sum; for {name}, of {one + other}: "
-        f"{2 * math.sqrt(one + other):.1f}."
-    )
-    ahead = [name for name, *_, said in rows if said == "ahead"]
-    behind = [name for name, *_, said in rows if said == "behind"]
-    close = [name for name, *_ in rows if name not in ahead + behind]
-    parts = {"beats": ahead, "loses to": behind, "can't be told from": close}
-    said = [f"{verb} {listed(n)}" for verb, n in parts.items() if n]
-    console.say(f"So the network {', and '.join(said)}.")
-
-
-def listed(names: list[str]) -> str:
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
+    comparison.compare(guesses, predictions.cpu(), test[1], "images")
 
 
 def say_more() -> None:

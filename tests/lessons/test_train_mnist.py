@@ -22,6 +22,7 @@ from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
 
 from lessons import train_mnist as lesson
+from shared import comparison
 from shared.datasets.embedded import digits
 from shared.datasets.sources import load_grey
 from shared.models import MnistNet, unit_range
@@ -270,7 +271,7 @@ def test_a_rate_that_is_too_large_names_the_one_to_try(run_cli, tmp_path):
     ],
 )
 def test_the_verdict_follows_from_the_counts(ours, theirs, word):
-    assert handwriting.verdict(ours, theirs) == word
+    assert comparison.verdict(ours, theirs) == word
 
 
 @pytest.mark.parametrize(
@@ -346,7 +347,7 @@ def test_the_table_names_who_gets_right_what_the_other_does_not(
     only = (ours & ~theirs).sum().item(), (theirs & ~ours).sum().item()
     share = theirs.double().mean().item()
     row = f"nearest class mean {share:.2%} {only[0]} {only[1]}"
-    assert f"{row} {handwriting.verdict(*only)}" in said
+    assert f"{row} {comparison.verdict(*only)}" in said
 
 
 def test_the_run_leaves_its_files_and_curves(ran, read_events, only_run):
