@@ -1,6 +1,7 @@
 """What train-mnist measures beside its training, and how it is shown."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
