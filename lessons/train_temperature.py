@@ -199,20 +199,20 @@ def show_by_hand() -> None:
     console.section("A network by hand: 1 input, 2 hidden numbers, 2 days")
     console.code(gradients)
     inputs, targets = Tensor([[1], [2]]), Tensor([[3], [5]])
-    w1, b1, w2 = Tensor([[1, -1]]), Tensor([0, 1.5]), Tensor([[1], [2]])
-    weights = [w1, b1, w2, Tensor([0])]
-    console.ask("The second hidden number is 0 on day 2. What follows?")
+    weights = [*map(Tensor, ([[1, -1]], [0, 1.5], [[1], [2]], [0]))]
+    console.say(
+        "Inputs 1, 2; targets 3, 5; w1 = [1, -1], b1 = [0, 1.5], w2 = [1, 2], "
+        "b2 = 0. hidden: [1, 0.5] on day 1, [2, 0] on day 2 (ReLU made -0.5 0)."
+    )
+    console.ask("What does day 2 add to d_w1 of the second hidden number?")
     names = ["d_w1", "d_b1", "d_w2", "d_b2"]
     ours, theirs = (
         dict(zip(names, way(inputs, targets, weights), strict=True))
         for way in (gradients, by_autograd)
     )
     console.say(
-        "Inputs 1, 2; targets 3, 5; w1 = [1, -1], b1 = [0, 1.5], w2 = [1, 2], "
-        "b2 = 0. hidden is [1, 0.5] on day 1, [2, 0] on day 2 (ReLU cuts off "
-        "-0.5); both outputs are 2, the errors -1 and -3 (d_outputs, too: 2 / "
-        "2 = 1). d_w1: 1 * -1 + 2 * -3 = -7; for the second hidden number "
-        "1 * -1 * 2 = -2: day 2 adds 0."
+        "Both outputs are 2, the errors -1, -3 (d_outputs, too: 2 / 2 = 1). "
+        "d_w1: 1 * -1 + 2 * -3 = -7; the second 1 * -1 * 2 = -2: day 2 adds 0."
     )
     console.matrices({n: g.view(-1, g.size(-1)) for n, g in ours.items()})
     console.agrees("these four = autograd", ours, theirs, 1e-6)

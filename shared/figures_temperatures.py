@@ -60,7 +60,7 @@ def year_figure(split: Split, said: SAID) -> Figure:
     """Actual and predicted over the whole year, and over the test days."""
     figure = Figure(figsize=(10, 8), layout="constrained")
     figure.suptitle(
-        "Actual and predicted, all inputs, first seed\n"
+        f"Actual and predicted, all inputs, first seed: {split.name}\n"
         "(none has learned from the test days)"
     )
     upper, lower = figure.subplots(2, 1)
@@ -94,7 +94,10 @@ def errors_figure(split: Split, said: SAID) -> Figure:
     """The MAE of each method on the test days: a dot for each seed."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="mean absolute error (°F)")
-    axes.set_title("Test days without the doubtful rows: a dot for each seed")
+    axes.set_title(
+        f"{split.name}: test days\nwithout the doubtful rows; "
+        "a dot for each seed"
+    )
     for place, answers in enumerate(said.values()):
         errors = (answers - split.actual).abs()[:, :, split.tested].mean(2)
         for s, label, colour, shift in (

@@ -60,8 +60,7 @@ def show_doubtful(split: Split) -> None:
         )
     if len(found):
         console.say(
-            "Where the day of a false reading is missing, only what is usual "
-            "contradicts it. Nothing is learned from such rows; test days are "
+            "Nothing is learned from such rows; test days are "
             "counted with and without them."
         )
     too_few = min(split.rows("held out").sum(), split.tested.sum() - 1) < 1
@@ -106,7 +105,7 @@ def say_training() -> None:
     console.say(
         "train loss: the mean squared error while it learns, in standard "
         "units; val loss: that of the held-out days, after the epoch; val "
-        "error: their MAE in °F. Every fifth epoch; metrics.csv has them all."
+        "error: their MAE in °F. An answer in °F is mean + std * output."
     )
 
 
@@ -189,15 +188,33 @@ def show_errors(split: Split, said: SAID) -> None:
     few = {name: error[:, 3][:, tested] for name, error in errors.items()}
     say_verdict(f"With all {split.inputs.shape[1]} inputs", one)
     say_verdict("With 3 inputs", few)
+    say_against_yesterday(one, few)
     console.say(_what_margin_is(int(tested.sum()) // WEEK))
+
+
+def say_against_yesterday(all_inputs: SAID, three: SAID) -> None:
+    """The opening's question: is the network better than yesterday's value?"""
+    gaps = [
+        Gap.between(errors["Sequential"], errors["yesterday"])
+        for errors in (all_inputs, three)
+        if errors["Sequential"].isfinite().all()
+    ]
+    if len(gaps) < 2:
+        return
+    better = [gap.sure and gap.mean < 0 for gap in gaps]
+    verdict = {0: "no", 1: "with one of the two"}.get(sum(better), "yes")
+    console.say(
+        f"Sequential minus yesterday: {gaps[0]}; with 3 inputs {gaps[1]}. "
+        f"Is it surely better? {verdict.capitalize()}."
+    )
 
 
 def _what_margin_is(weeks: int) -> str:
     if weeks < FEWEST_WEEKS:
         return f"± ?: {FEWEST_WEEKS} weeks are needed to tell what is chance."
     return (
-        f"± is what chance may do: {SEVERAL} * std / √{weeks} of the gap's "
-        f"means in {weeks} weeks (single days err like their neighbours). "
+        f"± is roughly what chance may do: {SEVERAL} * std / √{weeks} of the "
+        f"gap's means in {weeks} weeks (single days err like neighbours). "
         "Further off: more than ±, and no seeds overlap."
     )
 
@@ -237,7 +254,10 @@ def show_dates(split: Split, said: SAID) -> None:
     if not (tested & new).any():
         console.say("No month is new to it: all were among the days it knows.")
         return
-    mean, std = months[known].double().mean(), months[known].double().std()
+    mean, std = (
+        months[known].double().mean(),
+        months[known].double().std(correction=0),
+    )
     ends = months[known].max(), months[new].max()
     top, far = ((end - mean) / std.clamp(min=1e-9) for end in ends)
     dated, without = (errors[:, s][:, tested & new] for s in (0, 2))
@@ -287,6 +307,6 @@ def show_friend(split: Split, said: SAID) -> None:
 def show_use() -> None:
     console.say(
         "A table of your own, say loaves sold: actual today's, temp_1 "
-        "yesterday's, temp_2 two days ago, average the usual, friend anything "
-        "else. Name the columns so (°F means loaves): --data FILE.csv."
+        "yesterday's, temp_2 two days ago, average the usual, friend any "
+        "number: --data FILE.csv."
     )

@@ -69,8 +69,7 @@ def _load(source: str) -> tuple[pd.DataFrame, str]:
         return read_table(Path(source))
     note(
         "These temperatures are generated: a wave a year long, weather, chance "
-        "and a\nplanted false reading, as in the real file. Your own: "
-        "[bold]--data FILE.csv[/]"
+        "and a\nplanted false reading. Your own: [bold]--data FILE.csv[/]"
     )
     return generated(), "generated temperatures"
 
@@ -145,7 +144,7 @@ def _named(rows: list[int]) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    other = "name a CSV with --data"
+    other = "name a CSV with --data, or leave --data out"
     if path.is_dir():
         fail(f"{path} is a folder, not a CSV.", other)
     try:

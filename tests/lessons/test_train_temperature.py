@@ -230,6 +230,7 @@ def test_the_screen(trained, said, width):
         "every step: by hand = autograd: largest difference",
         "Linear (16, 128) 1,920",
         "epoch train loss val loss val error seconds",
+        "Is it surely better? No.",
         "in new months:",
         "Its correlation with actual − average:",
         "A table of your own",
@@ -706,3 +707,18 @@ def test_the_real_table(real_data):
         off = np.abs(fitted.predict(inputs) - table.actual.to_numpy())
         fits.append(off[tested.numpy()].mean())
     assert fits == pytest.approx([3.27, 3.31], abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [(1.0, "Yes."), (9.0, "No."), (float("nan"), "")],
+)
+def test_the_question_of_the_opening_is_answered(network, expected, capsys):
+    errors = {
+        "Sequential": torch.full((2, 70), network),
+        "yesterday": torch.full((2, 70), 5.0),
+    }
+    tables.say_against_yesterday(errors, errors)
+    out = capsys.readouterr().out.strip()
+    assert out.endswith(expected)
+    assert bool(out) == bool(expected)
