@@ -149,7 +149,8 @@ def show_few() -> None:
     console.section("Measured: with how few images does carrying over help?")
     console.say(
         "Five CifarNets know the digits 0 to 4. They are to learn 5 to 9, with "
-        "a new head: both linear layers or, in one row, the last alone. Each "
+        "a new head: in one row the last layer, as in pretrained-demo; in all "
+        "others, and from here on, CifarNet's two linear layers. Each "
         f"way takes {few_digits.STEPS} steps on the same images; each seed has "
         "its own."
     )
@@ -174,7 +175,7 @@ def show_rates(head_epochs: int, lr: float) -> None:
     what = "epochs 1 to 20 = StepLR(optimizer, 10, 0.1)"
     console.agrees(what, ours, rates_of(schedule, 20), 1e-15)
     console.say(
-        f"In this run {head_epochs} epochs are the head's, and lr is {lr:g}."
+        f"In this run --head-epochs is {head_epochs}, and --lr is {lr:g}."
     )
 
 
@@ -187,17 +188,19 @@ def show_start(
     show_network(model, sets[1].images[:16], begun, HEAD)
 
 
-def show_loop() -> None:
+def show_loop(start: nn.Module, sets: Sets, digits: bool) -> None:
     console.section("The loop")
     console.code(train)
     console.say(
         "replica is the model. turn loads the weights of the best epoch of "
         "phase one, empties Adam's moments, and checks that the backbone is "
-        "what it was. A row for each epoch: train loss, the mean over the "
-        "training images, during it; val loss, over the held-out ones, after "
+        "what it was. A row for epoch 1, each fifth and the last: train loss, "
+        "the mean over its batches; val loss, over the held-out images, after "
         "it; val accuracy, the share of these whose class is found. Mistakes "
         "in such a loop: python cli.py pitfalls-demo"
     )
+    val_loss = validate(start, sets[1])["val_loss"]
+    rivals.say_guessing(val_loss, len(sets[0].classes), digits)
     console.ask("When all layers learn, will more held-out images be right?")
 
 
@@ -243,8 +246,9 @@ def show_test(
         "from scratch": outputs(fresh, tried).argmax(1),
         "this run": outputs(model, tried).argmax(1),
     }
-    shares = rivals.say(found, tried, "test" if test_set else "held-out")
-    show_marked(training, tried, found["this run"])
+    kind = "test" if test_set else "held-out"
+    shares = rivals.say(found, tried, kind)
+    show_marked(training, tried, found["this run"], kind)
     training.end(**({"test_accuracy": shares["this run"]} if test_set else {}))
 
 
@@ -278,7 +282,7 @@ def run(
         raise typer.BadParameter(problem, param_hint="--weights")
     console.opening(__doc__)
     console.words(WORDS)
-    with Training(context, LOOK) as training:
+    with Training(context, LOOK, every=5) as training:
         where = training.device, limit, seed
         if data:
             sets = few_pictures.load_pictures(data, *where)
@@ -295,7 +299,7 @@ def run(
         write_class_names(training.folder, sets[0].classes)
         show_start(training, model, sets, begun)
         show_rates(head_epochs, lr)
-        show_loop()
+        show_loop(plan.start, sets, digits=not data)
         train(training, model, optimizer, sets, plan)
         if len(training.history) <= head_epochs:  # there was no turn
             check_frozen(model, plan.start)

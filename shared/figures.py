@@ -388,13 +388,14 @@ def confusion_matrix(
 
 
 def confusion_figure(
-    confusion: Tensor, classes: list[str], unit: str = "images"
+    confusion: Tensor, classes: list[str], what: str = "test images"
 ) -> Figure:
     """A confusion matrix (true, predicted), as shares of the true class."""
     shares = confusion / confusion.sum(1, keepdim=True).clamp(min=1)
     figure = Figure(figsize=(6, 5.6), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
-    axes.set_title(f"Test {unit}: how many of each class were taken for what")
+    title = f"{what.capitalize()}: how many of each class were taken for what"
+    axes.set_title(title)
     picture = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
@@ -431,14 +432,21 @@ def show_images(writer: SummaryWriter, images: ImageSet, step: int) -> None:
 
 
 def show_guesses(
-    writer: SummaryWriter, images: ImageSet, predictions: Tensor, step: int
+    writer: SummaryWriter,
+    images: ImageSet,
+    predictions: Tensor,
+    step: int,
+    kind: str = "test",
 ) -> None:
-    """Show which class (N,) each image was taken for, here and as figures."""
+    """Show which class (N,) each image was taken for, here and as figures.
+
+    kind: of which part the images are, test or held-out.
+    """
     classes = images.classes
     confusion = confusion_matrix(images.labels, predictions, len(classes))
-    figure = confusion_figure(confusion, classes)
+    figure = confusion_figure(confusion, classes, f"{kind} images")
     writer.add_figure("figures/confusion", figure, step)
-    figure = predictions_figure(images, predictions)
+    figure = predictions_figure(images, predictions, kind)
     writer.add_figure("figures/predictions", figure, step)
     console.confusion_table(confusion, classes)
     right = confusion.diag() / confusion.double().sum(1)  # nan: no such image
@@ -455,7 +463,7 @@ def show_guesses(
 
 
 def predictions_figure(
-    images: ImageSet, predictions: Tensor, each: int = 8
+    images: ImageSet, predictions: Tensor, kind: str = "test", each: int = 8
 ) -> Figure:
     """Some images predicted wrongly and some rightly, under the prediction."""
     labels, predictions = images.labels.cpu(), predictions.cpu()
@@ -470,7 +478,8 @@ def predictions_figure(
         titles[index] = predicted if right[index] else wrong
     colours = ["green" if right[index] else "red" for index in titles]
     figure = images_figure(images, titles, colours)
-    figure.suptitle("Test images: wrongly predicted (red), rightly (green)")
+    what = f"{kind.capitalize()} images"
+    figure.suptitle(f"{what}: wrongly predicted (red), rightly (green)")
     return figure
 
 

