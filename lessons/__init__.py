@@ -48,6 +48,7 @@ TRACKS: dict[str, dict[str, str]] = {
         ),
         "train-flowers": "Carry a trained network over to pictures of yours.",
         "train-text": "Train an LSTM that says where a sentence comes from.",
+        "serve": "Put a trained network on a web page, and in an API.",
     },
 }
 

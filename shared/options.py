@@ -156,6 +156,23 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Default: train-cifar's newest best.pt."),
 ]
+ServedCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH",
+        help="Default: the newest best.pt of train-cifar, -mnist, -flowers.",
+    ),
+]
+Host = Annotated[
+    str, typer.Option(help="Which of this machine's addresses to serve.")
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Where; 0: any that is free.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Walk through it; serve nothing.")
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON and nothing else.")
 ]

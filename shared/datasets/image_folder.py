@@ -192,10 +192,15 @@ def small_rgb(path: Path, size: int = SIZE) -> np.ndarray:
     Pillow raises a dozen kinds of errors for damaged files.
     """
     with Image.open(path) as image:
-        # a JPEG need not be decoded at full size
-        image.draft("RGB", (2 * size, 2 * size))
-        bilinear = Image.Resampling.BILINEAR
-        return np.array(as_rgb(image).resize((size, size), bilinear))
+        return decoded(image, size)
+
+
+def decoded(image: Image.Image, size: int) -> np.ndarray:
+    """An opened picture, decoded to RGB (size, size, 3) uint8."""
+    # a JPEG need not be decoded at full size
+    image.draft("RGB", (2 * size, 2 * size))
+    bilinear = Image.Resampling.BILINEAR
+    return np.array(as_rgb(image).resize((size, size), bilinear))
 
 
 def _decode(path: Path, size: int) -> np.ndarray | None:

@@ -60,10 +60,8 @@ class ImageSet(Examples):
 
     def grey(self) -> "ImageSet":
         """The same, each RGB image (3, H, W) weighted to grey (1, H, W)."""
-        weights = torch.tensor([299, 587, 114]).view(3, 1, 1)
         some = self.images.split(1000)  # as int64 they take 8 times as much
-        grey = [(few * weights).sum(1, keepdim=True) // 1000 for few in some]
-        return replace(self, images=torch.cat(grey).byte())
+        return replace(self, images=torch.cat([in_grey(few) for few in some]))
 
     def in_rows(self) -> TensorDataset:
         """Each image as a row of its numbers, in [0, 1]: (N, C * H * W)."""
@@ -72,6 +70,12 @@ class ImageSet(Examples):
     def to(self, device: torch.device) -> "ImageSet":
         images, labels = self.images.to(device), self.labels.to(device)
         return replace(self, images=images, labels=labels)
+
+
+def in_grey(images: Tensor) -> Tensor:
+    """RGB images (N, 3, H, W) uint8 as grey ones (N, 1, H, W)."""
+    weights = torch.tensor([299, 587, 114]).view(3, 1, 1)
+    return ((images * weights).sum(1, keepdim=True) // 1000).byte()
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,7 +81,7 @@ def read_trained(path: Path, activation: str | None = None) -> dict[str, Any]:
     normalisation: ReLU, CIFAR-10's ten, and pixels from 0 to 1 are assumed,
     with a note. activation, where given, is taken instead.
     """
-    kept = _loaded(path)
+    kept = loaded(path)
     if not isinstance(kept, dict):
         problem = f"{path} holds one {type(kept).__name__}, not a checkpoint."
         fail(problem, OURS)
@@ -134,7 +134,7 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _loaded(path: Path) -> Any:
+def loaded(path: Path) -> Any:
     """What is in the file; or it is said what the file is."""
     try:
         with path.open("rb") as file:
