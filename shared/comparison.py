@@ -38,8 +38,8 @@ def compare(
     console.say(
         f"only net, only it: {unit} that only the network, only the baseline "
         "gets right. By chance alone, about once in 20, they are further apart "
-        f"than 2 * the root of their sum; for {name}, of {one + other}: "
-        f"{2 * math.sqrt(one + other):.1f}."
+        f"than 2 * the root of their sum ({name}: {abs(one - other)} apart, "
+        f"2 * the root of {one + other} is {2 * math.sqrt(one + other):.1f})."
     )
     ahead = [name for name, *_, said in rows if said == "ahead"]
     behind = [name for name, *_, said in rows if said == "behind"]

@@ -422,12 +422,12 @@ def show_images(writer: SummaryWriter, images: ImageSet, step: int) -> None:
         index: f"{index + 1}: {images.classes[label]}"
         for index, label in enumerate(images.labels)
     }
-    console.section(f"{len(images)} training images (number: class)")
+    console.section(f"{len(images)} training images (image: class)")
     pictures = (images.images.cpu() / 255).squeeze(1)  # grey ones as (N, H, W)
     named = dict(zip(titles.values(), pictures, strict=True))
     console.pictures(named, "images/input", width=18)
     figure = images_figure(images, titles, ["black"] * len(titles))
-    figure.suptitle("Some of the training images (number: class)")
+    figure.suptitle("Some of the training images (image: class)")
     writer.add_figure("images/input", figure, step)
 
 
@@ -458,8 +458,17 @@ def show_guesses(
     mistakes = confusion[hardest[0]].clone()
     mistakes[hardest[0]] = 0
     if len(hardest) == 1 and mistakes.any():
-        times, wrong = mistakes.max(0)
-        console.say(f"Most often taken for {classes[wrong]}: {times} times.")
+        times = mistakes.max()
+        often = [
+            name
+            for name, n in zip(classes, mistakes, strict=True)
+            if n == times
+        ]
+        count = "once" if times == 1 else f"{times} times"
+        each = " each" if len(often) > 1 else ""
+        console.say(
+            f"Most often taken for {' and '.join(often)}: {count}{each}."
+        )
 
 
 def predictions_figure(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
+from typer import BadParameter
 
 from shared import comparison, console
 from shared.datasets.examples import Batch
@@ -22,6 +23,12 @@ from shared.models import layer_table
 
 EPOCHS = 25  # in which the ways of race() train
 Build = Callable[[int], nn.Module]  # a network for so many classes
+
+
+def check_momentum(momentum: float, optimizer: str) -> None:
+    if momentum and optimizer == "adam":
+        problem = "it goes with --optimizer sgd; Adam has its own."
+        raise BadParameter(problem, param_hint="--momentum")
 
 
 def first(sets: Sets, count: int = 8) -> ImageSet:
@@ -170,10 +177,13 @@ def show_baselines(
 
 
 def say_more() -> None:
-    """Say how pictures of one's own are laid out; ask for a baseline."""
+    """Say how pictures of one's own are laid out; ask for a baseline.
+
+    They are to be white on black: --shift fills up with black.
+    """
     console.say(
-        "Your own pictures: --data FOLDER, in it train/CLASS/*.png, "
-        "test/CLASS/*.png."
+        "Your pictures, white on black: --data FOLDER with train/CLASS/, "
+        "test/CLASS/."
     )
     console.say(
         "Exercise: let nearest_mean give the class of the nearest image, not "

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from lessons import train_mnist as lesson
 from shared import comparison
 from shared.datasets.embedded import digits
 from shared.datasets.sources import load_grey
+from shared.figures import show_guesses
 from shared.models import MnistNet, unit_range
 from shared.options import ROOT
 from shared.practice import handwriting
@@ -292,6 +294,26 @@ def test_the_last_sentence_follows_from_the_table(
     assert f"So {sentence}." in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("taken", "sentence"),
+    [
+        ([1], "Most often taken for 1: once."),
+        ([1, 1], "Most often taken for 1: 2 times."),
+        ([1, 8], "Most often taken for 1 and 8: once each."),
+        ([1, 1, 8], "Most often taken for 1: 2 times."),
+    ],
+)
+def test_the_hardest_class_is_taken_for_all_that_tie(
+    sets, capsys, taken, sentence
+):
+    test, predictions = sets[2], sets[2].labels.clone()
+    nines = (test.labels == 9).nonzero()[:, 0][: len(taken)]
+    predictions[nines] = torch.tensor(taken)
+    writer = types.SimpleNamespace(add_figure=lambda *_: None)
+    show_guesses(writer, test, predictions, 0)
+    assert sentence in capsys.readouterr().out
+
+
 def test_a_baseline_with_the_same_answers_is_a_tie(sets, capsys):
     (rows, labels), (new, _) = (sets[k].in_rows().tensors for k in (0, 2))
     same = lesson.nearest_mean(rows, labels, new)
@@ -324,6 +346,8 @@ def test_the_default_run_says_what_it_promised(ran, said, width, only_run):
     plain = float(re.search(r"plain mean of the means is ([\d.]+)\.", said)[1])
     assert (long + short) / 2 == pytest.approx(plain, abs=1e-4)
     assert "rates 0.001, 0.000854, 0.0005, 6.22e-09" in said
+    table = re.findall(r"^ +(\d+)(?:  +\d\.\d{4}){2} ", output, re.MULTILINE)
+    assert table == ["1", "5", "10", "15", "20", "25", "30"]
     assert "136,074 parameters" in said
     assert "So the learning rate is too small, not the network." in said
     assert "@@" not in said
