@@ -1,6 +1,5 @@
-"""What train-text says at its end: the table, the surest mistakes."""
+"""What train-text says at its end: the table, the baselines."""
 
-import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from typer import Context
 
 from shared import comparison, console
-from shared.datasets.sentences import Sentences, Texts, docstring_sentences
+from shared.datasets.sentences import Texts, docstring_sentences
 from shared.figures import confusion_figure, confusion_matrix
 from shared.options import LOGS
 from shared.training import Training
@@ -51,22 +50,6 @@ def fit_batch(training: Training, context: Context, count: int) -> None:
         console.warn(f"{count:,} training sentences: batches of {size}.")
 
 
-def with_rows_for(model: nn.Module, vocabulary: dict[str, int]) -> nn.Module:
-    """A copy whose embedding has a row for each of these tokens.
-
-    A token that the model doesn't know gets random numbers, as at the start.
-    """
-    old = model.embedding.weight.detach()
-    rows = 0.1 * torch.randn(len(vocabulary) + 2, old.size(1)).to(old)
-    rows[:2] = old[:2]  # padding and unknown
-    for token, number in vocabulary.items():
-        if token in model.vocabulary:
-            rows[number] = old[model.vocabulary[token]]
-    model = copy.deepcopy(model)
-    model.embedding = nn.Embedding.from_pretrained(rows)
-    return model
-
-
 def show_test(
     training: Training,
     best: dict[str, float],
@@ -87,10 +70,13 @@ def show_test(
     show_answers(training.writer, test, logits, training.step)
     often = torch.tensor(train.labels).mode().values.expand(len(test))
     counted = bag_of_words(train, test)
-    guesses = {"most frequent label": often, "bag of words": counted}
+    guesses = {"the most frequent label": often, "a bag of words": counted}
     truth = torch.tensor(test.labels)
     comparison.compare(guesses, predictions, truth, "sentences")
-    console.say("Bag of words: a logistic regression on the words' counts.")
+    console.say(
+        "A bag of words counts how often each word stands in a sentence, and "
+        "forgets their order; a linear layer makes logits of the counts."
+    )
     if train.name.startswith("docstrings"):
         compare_splits(share_right(counted, test), train, test, split)
     training.end(test_accuracy=right)
@@ -107,7 +93,7 @@ def numbered_names(classes: list[str]) -> list[str]:
 def show_answers(
     writer: SummaryWriter, test: Texts, logits: Tensor, step: int
 ) -> None:
-    """The confusion matrix, here and as a figure; the surest mistakes."""
+    """The confusion matrix, here and as a figure."""
     labels, predictions = torch.tensor(test.labels), logits.argmax(1)
     confusion = confusion_matrix(labels, predictions, len(test.classes))
     names = numbered_names(test.classes)
@@ -118,15 +104,6 @@ def show_answers(
         pairs = zip(names, test.classes, strict=True)
         legend = ", ".join(f"{n} is {name}" for n, name in pairs if n != name)
         console.say(f"In the figure, whose font lacks such signs: {legend}.")
-    sure = logits.softmax(1).max(1).values
-    sure[predictions == labels] = -1
-    count = min(1, int((sure >= 0).sum()))
-    for index in sure.topk(count).indices.tolist():
-        taken, real = (
-            test.classes[k] for k in (predictions[index], labels[index])
-        )
-        text = " ".join(test.texts[index].split())
-        console.say(f"A sure mistake, {real} taken for {taken}: {text[:90]} …")
 
 
 def compare_splits(words: float, train: Texts, test: Texts, split: str) -> None:
@@ -187,8 +164,12 @@ def show_network(model: nn.Module, tokens: Tensor) -> None:
         for name, (layer, after) in layers.items()
     ]
     console.table(["layer", "shape after it", "parameters"], rows)
+    rows = len(model.vocabulary) + 2
     console.say(
-        "LSTM: 2 directions * 4 parts * 64 * (64 + 64 + 2) = 66,560 parameters."
+        f"Embedding: {rows:,} tokens * 64. LSTM: 2 directions (from the first "
+        "token on, and from the last one back: 2 * 64 outputs h for each "
+        "token) * 4 parts i, f, g, o * 64 * (64 + 64 + 2). max over time: of "
+        "each output the largest of all tokens."
     )
     with torch.no_grad():
         logits = model.eval()(tokens)
@@ -263,12 +244,12 @@ def ask(
     show_prediction(tokenize(text), row, shares, kept["classes"])
 
 
-def unknown(sentences: Sentences, logits: Tensor) -> str:
-    """How many tokens are unknown (1), how many answers right."""
-    numbers = [number for row in sentences.rows for number in row]
-    share = numbers.count(1) / len(numbers)
-    right = sentences.accuracy(logits.argmax(1))
-    return f"{share:.1%} of the held-out tokens are unknown; {right:.1%} right"
+def unknown(texts: list[list[str]], vocabulary: dict[str, int]) -> float:
+    """The share of these texts' tokens that the vocabulary lacks."""
+    tokens = [token for text in texts for token in text]
+    return sum(token not in vocabulary for token in tokens) / max(
+        1, len(tokens)
+    )
 
 
 def say_columns() -> None:
@@ -284,6 +265,6 @@ def say_columns() -> None:
 def say_more() -> None:
     console.say(
         "Your own: lines of text, tab, label in one file, --data FILE.tsv\n"
-        "Exercise: a sentence is read as its first 60 tokens. How would you "
-        "find out what the first 10 alone are worth?"
+        "Exercise: make LONGEST 10 in lessons/train_text.py. What are the "
+        "first 10 tokens alone worth? (Ours: 72.8%, of the docstrings.)"
     )

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessons import train_text as lesson
+from shared import text_reports as reports
 from shared.datasets import sentences
 from shared.options import ROOT
 from shared.training.checkpoint import load_checkpoint
@@ -266,6 +267,17 @@ def test_every_label_that_is_tested_was_trained(tsv, capsys):
     assert len(train) + len(val) + len(test) == 43
 
 
+def test_a_small_file_gets_small_batches_and_a_limit_is_said(
+    run_cli, tsv, tmp_path
+):
+    rows = [*lines(), *(f"sky {n}\tbirds" for n in range(9))]
+    words = ("--data", tsv(rows), "--epochs", 1, "--logdir", tmp_path)
+    result = run_cli("train-text", *words, "--limit", 2)
+    assert result.exit_code == 0, result.output
+    assert "2 training sentences: batches of 1." in result.stderr
+    assert "--limit 2 leaves no training sentence of" in result.stderr
+
+
 def test_a_very_long_line_is_read_as_its_first_tokens(run_cli, tsv, tmp_path):
     rows = [*lines(), "cat " * 25_000 + "\tcats"]
     words = ("--data", tsv(rows), *QUICK, "--logdir", tmp_path)
@@ -367,18 +379,17 @@ def test_both_halves_of_each_mistake(told):
     changes = re.findall(r"change by ([\d.]+)", screen)
     assert float(changes[0]) > 0.01
     assert float(changes[1]) == 0
-    unknown = re.findall(r"([\d.]+)% of the held-out tokens", screen)
-    assert float(unknown[0]) <= float(unknown[1])
+    changed = re.findall(r"(\d+) of \d+ answers changed", screen)
+    assert len(changed) == 2
+    assert changed[1] == "0"
 
 
 def test_a_vocabulary_of_the_held_out_texts_hides_what_is_unknown():
-    train, val = (
-        sentences.Texts([text], [0], ["a", "b"], "own", [text])
-        for text in ("cat cat", "cat dog dog")
-    )
-    model = lesson.Reader({"cat": 2}, 2)
-    assert lesson.wrong_known(model, train, val).startswith("0.0%")
-    assert lesson.right_known(model, train, val).startswith("66.7%")
+    train, held_out = ["cat", "cat"], ["cat", "dog", "dog"]
+    honest = lesson.build_vocabulary([train], 20)
+    assert reports.unknown([held_out], honest) == 2 / 3
+    both = lesson.build_vocabulary([train, held_out], 20)
+    assert reports.unknown([held_out], both) == 0
 
 
 def test_zeros_that_are_read_change_the_answer():
