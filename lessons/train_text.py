@@ -287,7 +287,8 @@ def run(
             console.mistakes(__name__, model=model.eval(), val_set=val_set)
         console.remember(
             "nn.LSTM(64, 64, batch_first=True, bidirectional=True)",
-            "pack_padded_sequence(x, lengths, True, enforce_sorted=False)",
+            "pack_padded_sequence(\n    x, lengths.cpu(), batch_first=True, "
+            "enforce_sorted=False)",
             "Count words first, with CountVectorizer and LogisticRegression.",
         )
         reports.say_more()

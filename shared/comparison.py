@@ -34,7 +34,7 @@ def compare(
         rows.append((name, share, network.item(), other.item(), said))
     titles = ["baseline", "right", "only net", "only it", "the network is"]
     console.table(titles, rows)
-    name, _, one, other, _ = rows[0]
+    name, _, one, other, _ = rows[-1]
     console.say(
         f"only net, only it: {unit} that only the network, only the baseline "
         "gets right. By chance alone, about once in 20, they are further apart "

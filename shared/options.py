@@ -89,10 +89,10 @@ Kernel = Annotated[
 ]
 Epochs = Annotated[
     int,
-    typer.Option(min=1, help="How often to go through the training images."),
+    typer.Option(min=1, help="How often to go through the training set."),
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=1, help="Images in one optimizer step.")
+    int, typer.Option(min=1, help="Examples in one optimizer step.")
 ]
 LearningRate = Annotated[
     float, typer.Option("--lr", min=0, callback=finite, help="Step size.")
@@ -134,7 +134,7 @@ Shift = Annotated[
     ),
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="Use only so many images of each set.")
+    int | None, typer.Option(min=1, help="Use only so many of each set.")
 ]
 Picture = Annotated[
     Path | None,
@@ -210,12 +210,6 @@ Days = Annotated[
         callback=_table_source,
         help="A table of daily temperatures.",
     ),
-]
-DayEpochs = Annotated[
-    int, typer.Option(min=1, help="How often to go through the training days.")
-]
-DayBatch = Annotated[
-    int, typer.Option(min=1, help="Days in one optimizer step.")
 ]
 DayLimit = Annotated[
     int | None,

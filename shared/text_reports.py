@@ -116,12 +116,10 @@ def compare_splits(words: float, train: Texts, test: Texts, split: str) -> None:
     aside = aside.limited(len(test))
     guesses = bag_of_words(rest.limited(len(train)), aside)
     found[other] = share_right(guesses, aside)
-    harder = "harder" if found["file"] < found["sentence"] else "not harder"
     console.say(
         f"Split by sentence the bag of words gets {found['sentence']:.1%}; by "
-        f"file, so that no test sentence has a neighbour in training, "
-        f"{found['file']:.1%}: that is {harder}. For the LSTM: ",
-        f"python cli.py train-text --split {other}",
+        "file, so that no test sentence has a neighbour in training, "
+        f"{found['file']:.1%}. For the LSTM: --split {other}"
     )
 
 
@@ -254,10 +252,8 @@ def unknown(texts: list[list[str]], vocabulary: dict[str, int]) -> float:
 
 def say_columns() -> None:
     console.say(
-        "cosine lets lr fall from --lr to 0. train loss: the mean over the "
-        "training sentences, during the epoch, with dropout. val loss: over "
-        "the held-out ones, after it. val accuracy: the share of them whose "
-        "label has the highest logit."
+        "cosine lets lr fall from --lr to 0. train loss is a mean of training, "
+        "with dropout; val loss and val accuracy are of the held-out sentences."
     )
     console.ask("Will it beat a count of the words?")
 
