@@ -270,7 +270,7 @@ def run(
     head_epochs: few_pictures.HeadEpochs = 5,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = 8,
-    lr: options.LearningRate = 0.01,
+    lr: options.LearningRate = 0.001,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
