@@ -126,24 +126,31 @@ def cosine(step: int, lr: float, total: int) -> float:
     return lr * (1 + math.cos(math.pi * step / total)) / 2  # from lr to 0
 
 
-def train(training: Training, model: nn.Module, adam: Adam, sets: Sets) -> None:
+def train(
+    training: Training, model: nn.Module, optimizer: Adam, sets: Sets
+) -> None:
     train_set, val_set, _ = sets
     replica, given = training.parallel(model), training.settings
     steps = given["epochs"] * (len(train_set) // given["batch_size"])
     for epoch in training.epochs():
-        model.train()  # dropout on
+        model.train()  # dropout on: some of its numbers become 0
         for tokens, labels in training.batches(train_set, epoch):
             lr = cosine(training.step, given["lr"], steps)
-            adam.param_groups[0]["lr"] = lr
+            optimizer.param_groups[0]["lr"] = lr
             loss = F.cross_entropy(replica(tokens), labels)
-            adam.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            adam.step()
+            optimizer.step()
             training.track(loss)
-        logits = evaluate(model, val_set)
-        val_loss = F.cross_entropy(logits, val_set.labels).item()
-        accuracy = val_set.accuracy(logits.argmax(1))
-        training.end_epoch(val_loss=val_loss, val_accuracy=accuracy)
+        training.end_epoch(**score(model, val_set))
+
+
+def score(model: nn.Module, val_set: Sentences) -> dict[str, float]:
+    """How good the network is at what it wasn't trained on."""
+    logits = evaluate(model, val_set)
+    loss = F.cross_entropy(logits, val_set.labels).item()
+    accuracy = val_set.accuracy(logits.argmax(1))
+    return {"val_loss": loss, "val_accuracy": accuracy}
 
 
 @torch.no_grad()
@@ -154,20 +161,18 @@ def evaluate(model: nn.Module, sentences: Sentences) -> Tensor:
 
 
 # ---- Mistakes ---------------------------------------------------------------
-def wrong_zeros(model: nn.Module, val_set: Sentences) -> str:
+def wrong_zeros(model: nn.Module, tokens: Tensor, labels: Tensor) -> str:
     """The LSTM read the zeros as words, and the maximum took in what it made
-    of them. How long its neighbours are must not change an answer."""
-    tokens, labels = val_set[range(len(val_set))]  # (N, T)
-    wider = F.pad(tokens, (0, 20))  # 20 columns of zeros more
+    of them. How many zeros stand behind a sentence must not change a logit."""
+    wider = F.pad(tokens, (0, 20))  # (N, T + 20): more zeros behind
     outputs, _ = model.lstm(model.embedding(wider))
     logits = model.head(outputs.amax(1))
     return reports.changes(model(tokens), logits, labels)
 
 
-def right_zeros(model: nn.Module, val_set: Sentences) -> str:
+def right_zeros(model: nn.Module, tokens: Tensor, labels: Tensor) -> str:
     """pack, so that no step is taken on padding, and leave it out of the
     maximum. forward of this lesson's network, Reader, does both."""
-    tokens, labels = val_set[range(len(val_set))]
     wider = F.pad(tokens, (0, 20))
     return reports.changes(model(tokens), model(wider), labels)
 
@@ -209,13 +214,13 @@ def show_cell() -> None:
     console.ask("Token -1 has f = -2, g = -2. Will c be above 0 or below?")
     console.table(["token x", "memory c", "output h"], cells)
     console.say(
-        "Each token is one number x here, h and c are one number each, 0 at "
-        "first; w_x is (0, 2, 2, 0), w_h (0, 0, 0, 1), the biases are 0: so "
-        "i = 0, f = g = 2 * x, o = the old h. Sigmoid makes of i, f and o "
-        "shares: how much of tanh g comes in, of c stays, of c is told. Token "
-        "1: c = 0.5 * tanh 2 = 0.5 * 0.9640 = 0.4820, h = 0.5 * tanh 0.4820 = "
-        "0.2239. Token 0: f = 0 keeps half of c, g = 0 adds nothing: 0.2410. "
-        "Token -1: f = -2 keeps 0.1192 of that, g = -2 adds 0.5 * -0.9640."
+        "x, h and c are one number each here, h and c 0 at first. w_x is "
+        "(0, 2, 2, 0), w_h (0, 0, 0, 1), the biases 0: i = 0, f = g = 2 * x, "
+        "o = the old h. Sigmoid makes of i, f and o shares: how much of tanh g "
+        "comes in, of c stays, of tanh c is told. Token 1: c = 0.5 * tanh 2 = "
+        "0.5 * 0.9640, h = 0.5 * tanh 0.4820. Token 0: f = 0 keeps half of c, "
+        "g = 0 adds nothing; h = 0.5557 * tanh 0.2410. Token -1: f = -2 keeps "
+        "0.1192 of c, g = -2 adds 0.5 * -0.9640: below 0."
     )
     console.agrees("lstm_cell = nn.LSTM, on paper", h, lstm(x)[0], 1e-6)
     lstm, x = nn.LSTM(64, 64), torch.randn(30, 64)
@@ -233,12 +238,27 @@ def show_texts(train: Texts, val: Texts, vocabulary: dict[str, int]) -> None:
     tokens = [tokenize(text)[:LONGEST] for text in val.texts]
     both = build_vocabulary([*map(tokenize, train.texts), *tokens], SIZE)
     few, more = (reports.unknown(tokens, v) for v in (both, vocabulary))
+    promise = ": tomorrow's sentences don't keep such a promise"
+    promise = promise if few < more else ", as well"
     console.say(
-        "0 is padding, 1 is any unknown token, here those that occur once. In "
-        f"all training sentences {len(vocabulary):,} tokens occur twice or "
-        f"more: the vocabulary. Of the held-out tokens {more:.1%} are unknown. "
-        f"Built on these sentences, too, it would leave {few:.1%}: a promise "
-        "that sentences of tomorrow don't keep."
+        "0 is padding, 1 is any unknown token, here those that occur once. The "
+        f"lesson's vocabulary: {len(vocabulary):,} tokens that occur twice or "
+        f"more in training. Of the held-out tokens {more:.1%} are unknown. "
+        f"Built on these sentences, too, it would leave {few:.1%}{promise}."
+    )
+
+
+@torch.no_grad()
+def show_end(model: nn.Module, val_set: Sentences) -> None:
+    tokens, labels = val_set[range(len(val_set))]  # (N, T), (N,)
+    given = {"model": model.eval(), "tokens": tokens, "labels": labels}
+    console.mistakes(__name__, **given)
+    console.remember(
+        "nn.Embedding(len(vocabulary) + 2, 64, padding_idx=0)",
+        "nn.LSTM(64, 64, batch_first=True, bidirectional=True)",
+        "pack_padded_sequence(\n    x, (tokens != 0).sum(1).cpu(), "
+        "batch_first=True, enforce_sorted=False)",
+        "Count words first, with scikit-learn's CountVectorizer",
     )
 
 
@@ -283,14 +303,7 @@ def run(
         best = training.load_best()
         logits = evaluate(model, test_set).cpu()
         reports.show_test(training, best, logits, texts, split)
-        with torch.no_grad():
-            console.mistakes(__name__, model=model.eval(), val_set=val_set)
-        console.remember(
-            "nn.LSTM(64, 64, batch_first=True, bidirectional=True)",
-            "pack_padded_sequence(\n    x, lengths.cpu(), batch_first=True, "
-            "enforce_sorted=False)",
-            "Count words first, with CountVectorizer and LogisticRegression.",
-        )
+        show_end(model, val_set)
         reports.say_more()
     console.next_lesson(__name__)
 

@@ -33,6 +33,7 @@ LIBRARIES = {  # what --data docstrings reads; of torch a part, for time's sake
 NAMES = {"sklearn": "scikit-learn"}  # as people write them
 MASK = "library"  # stands where a sentence names one
 WORDS_AT_LEAST = 15
+TITLES = {"label", "labels", "class", "category", "target", "sentiment", "y"}
 RUN = 8  # words: near-duplicates have half of their runs of so many in common
 _BLOCKS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _NAMED = re.compile(
@@ -270,6 +271,7 @@ def read_tsv(path: Path) -> Texts:
     if again:
         other = f", {differing} with another label" if differing else ""
         warn(f"{again:,} lines repeat an earlier text{other}: left out.")
+    _drop_header(rows, path)
     texts, names = map(list, zip(*rows.values(), strict=True))
     classes = sorted(set(names))
     if len(classes) == 1:
@@ -281,8 +283,19 @@ def read_tsv(path: Path) -> Texts:
         what = f"fewer than 3 different texts have the label {few}"
         more = f" (and {len(single) - 3} more labels)" if single[3:] else ""
         warn(f"{what}{more}: such a label can't be in all three sets.")
+        if names.count(names[0]) == 1:
+            warn(f"Is the first line a header, {_start(names[0])}? Delete it.")
     labels = [classes.index(name) for name in names]
     return Texts(texts, labels, classes, path.name, texts)
+
+
+def _drop_header(rows: dict[str, tuple[str, str]], path: Path) -> None:
+    """The first row, where its label is a title that no other row has."""
+    first, (_, title) = next(iter(rows.items()))
+    labels = [label for _, label in rows.values()]
+    if title.lower() in TITLES and len(rows) > 1 and labels.count(title) == 1:
+        del rows[first]
+        warn(f"The first line of {path.name} is a header: left out.")
 
 
 def _lines(path: Path, form: str) -> list[str]:

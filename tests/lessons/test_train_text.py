@@ -258,6 +258,18 @@ def test_duplicates_go_before_the_split(tsv, capsys):
     assert "42 lines repeat an earlier text, 2 with" in capsys.readouterr().err
 
 
+def test_a_header_is_no_class(tsv, capsys):
+    texts = sentences.read_tsv(tsv(["text\tLabel", *lines(40)]))
+    assert texts == sentences.read_tsv(tsv(lines(40)))
+    assert "is a header: left out" in capsys.readouterr().err
+    rows = [f"text {n}\t{('label', 'other')[n % 2]}" for n in range(8)]
+    assert len(sentences.read_tsv(tsv(rows))) == 8
+    texts = sentences.read_tsv(tsv(["review\tverdict", *lines(40)]))
+    assert "verdict" in texts.classes
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Is the first line a header, 'verdict'? Delete it." in said
+
+
 def test_every_label_that_is_tested_was_trained(tsv, capsys):
     rows = [*lines(40), "alone\tsingle", "one\ttwo", "other\ttwo"]
     train, val, test = sentences.load_texts(str(tsv(rows)), "sentence", None, 3)
@@ -382,6 +394,8 @@ def test_both_halves_of_each_mistake(told):
     changed = re.findall(r"(\d+) of \d+ answers changed", screen)
     assert len(changed) == 2
     assert changed[1] == "0"
+    moved = re.findall(r"largest change of a logit ([\d.]+)", screen)
+    assert float(moved[0]) > 1e-3 > float(moved[1]) == 0
 
 
 def test_a_vocabulary_of_the_held_out_texts_hides_what_is_unknown():
