@@ -103,20 +103,20 @@ def _mnist_cnn(num_classes: int) -> list[nn.Module]:
 
 def normalized(net: nn.Module, images: Tensor) -> nn.Sequential:
     """A network behind the normalisation that its training images need."""
-    return _behind(Normalize(*channel_statistics(images)), net, images)
+    normalize = Normalize(*channel_statistics(images))
+    return behind(normalize, net).to(images.device)
 
 
 def unit_range(net: nn.Module, images: Tensor) -> nn.Sequential:
     """A network behind a Normalize that only brings pixels into [0, 1]."""
     ones = torch.ones(images.size(1))
-    return _behind(Normalize(0 * ones, ones), net, images)
+    return behind(Normalize(0 * ones, ones), net).to(images.device)
 
 
-def _behind(
-    normalize: Normalize, net: nn.Module, images: Tensor
-) -> nn.Sequential:
+def behind(normalize: Normalize, net: nn.Module) -> nn.Sequential:
+    """A network with its normalisation before it, as checkpoints hold both."""
     model = nn.Sequential(OrderedDict(normalize=normalize, net=net))
-    return model.to(images.device, memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -141,6 +141,4 @@ def flower_net(num_classes: int) -> nn.Sequential:
 
     mean = torch.tensor([0.485, 0.456, 0.406])  # ImageNet's
     normalize = Normalize(mean, torch.tensor([0.229, 0.224, 0.225]))
-    net = resnet18(num_classes=num_classes)
-    model = nn.Sequential(OrderedDict(normalize=normalize, net=net))
-    return model.to(memory_format=torch.channels_last)
+    return behind(normalize, resnet18(num_classes=num_classes))

@@ -1,6 +1,11 @@
 """Where examples come from.
 
-image_set      images in memory, handed out in batches
+examples       what every set has: a label each, handed out in batches
+image_set      images in memory
+temperatures   train-temperature's table, generated or read
+sentences      train-text's docstrings, or lines of the user's own
+few_pictures   train-flowers' folders, and how their pictures are altered
+class_names    the names of the classes, as a JSON file
 embedded       digits, photo-digits and photographs, made from installed files
 image_folder   a folder of class folders, decoded once
 pictures       a picture of the user's own

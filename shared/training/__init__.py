@@ -6,6 +6,8 @@ resume        --resume: which run goes on, and what it refuses
 run_folder    last.pt, best.pt, metrics.csv, run.json
 checkpoint    one file, whole or not at all
 trained       a network from a file, whoever made it
+served        the same for serve, of three lessons, with its card
+weights       --weights: the numbers that a ResNet18 begins with
 distributed   several processes under torchrun
 """
 

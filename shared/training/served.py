@@ -1,7 +1,6 @@
 """A trained network from a checkpoint of any of the lessons, and its card."""
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import nn
 
 from shared.console import fail
 from shared.device import pick_device
-from shared.models import CifarNet, MnistNet, Normalize, flower_net
+from shared.models import CifarNet, MnistNet, Normalize, behind, flower_net
 from shared.options import LOGS
 from shared.training import trained
 
@@ -55,7 +54,9 @@ def open_served(path: Path | None, logdir: Path, device: str) -> Served:
     lesson, edge = lesson.partition(",")[0], 0
     if lesson == "train-mnist":
         model, shape = _filled(path, kept, _mnist), (1, 28, 28)
-    elif lesson == "train-flowers" and "net.conv1.weight" in kept["model"]:
+    elif lesson == "train-flowers" and "net.conv1.weight" in kept.get(
+        "model", ()
+    ):
         model, shape, edge = _filled(path, kept, _flowers), (3, 64, 64), 16
     elif lesson == "train-flowers":
         model, shape = _filled(path, kept, _digits), (3, 32, 32)
@@ -86,21 +87,16 @@ def newest(logdir: Path) -> Path:
 
 def _mnist(kept: dict[str, Any]) -> nn.Module:
     net = MnistNet(kept["settings"]["model"], len(kept["classes"]))
-    return _behind(Normalize(*torch.ones(2, 1)), net)
+    return behind(Normalize(*torch.ones(2, 1)), net)
 
 
 def _digits(kept: dict[str, Any]) -> nn.Module:
     net = CifarNet(len(kept["classes"]), "relu")
-    return _behind(Normalize(*torch.ones(2, 3)), net)
+    return behind(Normalize(*torch.ones(2, 3)), net)
 
 
 def _flowers(kept: dict[str, Any]) -> nn.Module:
     return flower_net(len(kept["classes"]))
-
-
-def _behind(normalize: Normalize, net: nn.Module) -> nn.Module:
-    model = nn.Sequential(OrderedDict(normalize=normalize, net=net))
-    return model.to(memory_format=torch.channels_last)  # as in training
 
 
 def _filled(

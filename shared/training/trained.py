@@ -8,7 +8,6 @@ import json
 import pickle
 import warnings
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from shared.console import fail, warn
 from shared.datasets.image_set import ImageSet
 from shared.datasets.sources import load_images
-from shared.models import CifarNet, Normalize
+from shared.models import CifarNet, Normalize, behind
 from shared.options import LOGS
 
 MAKE = "python cli.py train-cifar"
@@ -125,9 +124,9 @@ def rebuild(kept: dict) -> nn.Module:
     """The network of a checkpoint: our code, the file's numbers."""
     net = CifarNet(len(kept["classes"]), kept["settings"]["activation"])
     normalize = Normalize(torch.zeros(3), torch.ones(3))  # to be filled
-    model = nn.Sequential(OrderedDict(normalize=normalize, net=net))
+    model = behind(normalize, net)
     model.load_state_dict(kept["model"])
-    return model.to(memory_format=torch.channels_last)  # as in training
+    return model
 
 
 def _is_tensor(value: Any) -> bool:
